@@ -1,0 +1,63 @@
+"""The names that both ends of the wire share: streams, device ids and MQTT topics (docs/protocol.md)."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from streams.errors import JunkError
+
+TELEMETRY = "telemetry"
+DEVICES = "devices"
+COMMANDS = "commands"
+ALERTS = "alerts"
+QUARANTINE = "quarantine"
+
+TOPIC_ROOT = "penstock/v1"
+
+# device -> hub
+FRAMES = "frames"
+MANIFEST = "manifest"
+STATE = "state"
+ACCOUNT = "account"
+RESULTS = "results"
+UPSTREAM = frozenset({FRAMES, MANIFEST, STATE, ACCOUNT, RESULTS})
+
+# hub -> device
+COMMAND = "commands"
+REQUESTS = "requests"
+DOWNSTREAM = frozenset({COMMAND, REQUESTS})
+
+_DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,63}")
+
+
+class DeviceTopic(NamedTuple):
+    """A topic of the agent's protocol, taken apart."""
+
+    device: str
+    channel: str
+
+
+def check_device(device: str) -> str:
+    """Return `device` if it is a device id: 1 to 64 of A-Z a-z 0-9 . _ - and no leading sign. JunkError otherwise."""
+    if not _DEVICE.fullmatch(device):
+        raise JunkError(
+            f"{device[:80]!r} is not a device id: use 1 to 64 letters, digits, '.', '_' or '-', "
+            "beginning with a letter or a digit"
+        )
+    return device
+
+
+def topic(device: str, channel: str) -> str:
+    """The topic of one channel of a device, for example penstock/v1/press-7/frames."""
+    return f"{TOPIC_ROOT}/{device}/{channel}"
+
+
+def parse_topic(text: str) -> DeviceTopic | None:
+    """Take a topic apart; None when it is not one of the agent's protocol."""
+    parts = text.split("/")
+    if len(parts) != 4 or f"{parts[0]}/{parts[1]}" != TOPIC_ROOT:
+        return None
+    if not _DEVICE.fullmatch(parts[2]) or parts[3] not in UPSTREAM | DOWNSTREAM:
+        return None
+    return DeviceTopic(parts[2], parts[3])
