@@ -112,6 +112,4 @@ class SequenceSet:
         return f"SequenceSet({self.spans()})"
 
     def _overlap(self, first: int, last: int, start: int, stop: int) -> int:
-        return sum(
-            max(0, min(stop, self._stops[i]) - max(start, self._starts[i])) for i in range(first, last)
-        )
+        return sum(max(0, min(stop, self._stops[i]) - max(start, self._starts[i])) for i in range(first, last))

@@ -237,9 +237,7 @@ def build(kind: type[T], tables: Mapping[str, Any], *, origin: Any = None, path:
     return kind(**values)
 
 
-def _checked(
-    hint: Any, value: Any, metadata: Mapping[str, Any], where: str, path: tuple[str, ...], origin: Any
-) -> Any:
+def _checked(hint: Any, value: Any, metadata: Mapping[str, Any], where: str, path: tuple[str, ...], origin: Any) -> Any:
     name = ".".join(path)
     shown = "(secret)" if metadata.get("secret") else repr(value)
     item = _tuple_item(hint)
@@ -267,8 +265,10 @@ def _checked(
         raise SettingsError(f"{where}: {name} must be {_kind_name(plain)}, not {shown}")
     low, high, choices = metadata.get("minimum"), metadata.get("maximum"), metadata.get("choices")
     if (low is not None and value < low) or (high is not None and value > high):
-        bounds = f"from {low} to {high}" if low is not None and high is not None else (
-            f"at least {low}" if low is not None else f"at most {high}"
+        bounds = (
+            f"from {low} to {high}"
+            if low is not None and high is not None
+            else (f"at least {low}" if low is not None else f"at most {high}")
         )
         raise SettingsError(f"{where}: {name} must be {bounds}, not {shown}")
     if choices and value not in choices:
@@ -313,7 +313,13 @@ def _optional(hint: Any) -> tuple[bool, Any]:
 
 
 def _kind_name(kind: Any) -> str:
-    names = {int: "a whole number", float: "a number", str: "text in quotes", bool: "true or false", Path: "a path"}
+    names = {
+        int: "a whole number",
+        float: "a number",
+        str: "text in quotes",
+        bool: "true or false",
+        Path: "a path",
+    }
     return names.get(kind, getattr(kind, "__name__", str(kind)))
 
 
