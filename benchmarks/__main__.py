@@ -44,7 +44,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all when none is given")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--save", type=Path, help="write the figures to this file")
-    parser.add_argument("--compare", type=Path, nargs="?", const=COMMITTED, help="exit 1 if a figure is worse than there")
+    parser.add_argument(
+        "--compare", type=Path, nargs="?", const=COMMITTED, help="exit 1 if a figure is worse than there"
+    )
     options = parser.parse_args(arguments)
     unknown = sorted(set(options.names) - set(NAMES))
     if unknown:

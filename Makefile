@@ -1,0 +1,69 @@
+# Penstock: `make up` runs everything on this machine, `make test` proves it. Both make their own environment.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= penstock-data
+
+.DEFAULT_GOAL := help
+.PHONY: help up test check system soak bench bench-compare clean format
+
+help: ## Show what can be made
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+# One stamp for each set of packages, so that a second start installs nothing.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Penstock needs Python 3.11 or newer; $(PYTHON) is older. Choose one with: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "Python's venv module is missing; install it with: sudo apt install python3-venv"; exit 2; }
+	@echo "making the environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.up: $(VENV)/.made pyproject.toml
+	@echo "installing Penstock (once; a minute or two)"
+	@$(BIN)/pip install --disable-pip-version-check --quiet --progress-bar on -e '.[hub,edge]'
+	@echo "compiling the kernels (once)"
+	@$(BIN)/python -m penstock.warm
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.made pyproject.toml
+	@echo "installing Penstock and its tests (once)"
+	@$(BIN)/pip install --disable-pip-version-check --quiet --progress-bar on -e '.[dev]'
+	@$(BIN)/python -m penstock.warm
+	@touch $@ $(VENV)/.up
+
+$(VENV)/.system: $(VENV)/.dev
+	@$(BIN)/pip install --disable-pip-version-check --quiet -e '.[system]'
+	@touch $@
+
+up: $(VENV)/.up ## Run hub, processors, store, page, an agent and a simulated fleet
+	@exec $(BIN)/penstock up --data $(DATA)
+
+test: $(VENV)/.dev ## Pass the tests: no network but loopback, at most 10 minutes
+	$(BIN)/pytest -m 'not system' -n 2
+
+check: $(VENV)/.dev ## Style, strict types, import direction, documentation
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q tests/tidy -m tidy -p no:randomly
+
+servers: ## Install the real servers of the system tests
+	tests/system/install-servers
+
+system: $(VENV)/.system servers ## Real servers, real processes, a real browser
+	PENSTOCK_INFLUXD=$${PENSTOCK_INFLUXD:-$(CURDIR)/.servers/bin/influxd} $(BIN)/pytest -m system tests
+
+bench: $(VENV)/.system ## Measure everything, beside its peers
+	$(BIN)/python -m benchmarks
+
+bench-compare: $(VENV)/.system ## Measure and compare with the committed figures
+	$(BIN)/python -m benchmarks --compare
+
+format: $(VENV)/.dev ## Put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## Take away the environment and caches; data stays
+	rm -rf $(VENV) .servers .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -1,0 +1,104 @@
+"""penstock command send | list | show | cancel"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from penstock.commands.common import DataOption, JsonOption, console, emit, hub_client, table, when
+from streams.errors import MisuseError
+
+ENDED = ("succeeded", "failed", "rejected", "expired", "cancelled")
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(help="Commands to devices.", no_args_is_help=True)
+    group.command("send")(send)
+    group.command("list")(list_commands)
+    group.command("show")(show)
+    group.command("cancel")(cancel)
+    app.add_typer(group, name="command")
+
+
+def send(
+    device: str,
+    name: str,
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Arguments; JSON or text.")
+    ] = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+    key: Annotated[str | None, typer.Option(help="Sent twice with the same key, it runs once.")] = None,
+    deadline_s: Annotated[
+        float, typer.Option("--deadline-s", metavar="S", help="It never runs later than this.")
+    ] = 60.0,
+    wait_s: Annotated[float, typer.Option("--wait-s", metavar="S", help="How long to wait for the result.")] = 30.0,
+) -> None:
+    """Send a command and wait for its result; exit 0 if it succeeded, 1 if not (yet)."""
+    client = hub_client(data)
+    body = {
+        "device": device,
+        "name": name,
+        "arguments": _arguments(arguments or []),
+        "deadline_s": deadline_s,
+        "key": key,
+    }
+    sent = client.request("POST", "/commands", body=body)
+    answer = client.get(f"/commands/{sent['key']}", wait_s=wait_s) if wait_s > 0 else sent
+    emit(answer, as_json, lambda _: _show(answer))
+    if answer["state"] not in ENDED:
+        if not as_json:
+            console.print(f"not ended yet; look again with: penstock command show {answer['key']}")
+        raise typer.Exit(1)
+    if answer["state"] != "succeeded":
+        raise typer.Exit(1)
+
+
+def list_commands(
+    data: DataOption = None,
+    as_json: JsonOption = False,
+    device: Annotated[str | None, typer.Option(help="Only this device's.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
+) -> None:
+    """List commands, newest first."""
+    answer = hub_client(data).get("/commands", device=device, limit=limit)
+    columns = [("created", "left"), ("device", "left"), ("command", "left"), ("state", "left"), ("key", "left")]
+    rows = [(when(c["created_ms"]), c["device"], c["name"], c["state"], c["key"]) for c in answer["commands"]]
+    emit(answer, as_json, lambda _: table("", columns, rows))
+
+
+def show(key: str, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Show one command with its history."""
+    answer = hub_client(data).get(f"/commands/{key}")
+    emit(answer, as_json, lambda _: _show(answer))
+
+
+def cancel(key: str, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Cancel a command that has not ended."""
+    answer = hub_client(data).request("DELETE", f"/commands/{key}")
+    emit(answer, as_json, lambda _: _show(answer))
+
+
+def _show(answer: dict[str, Any]) -> None:
+    console.print(f"{answer['name']} on {answer['device']}: [bold]{answer['state']}[/bold]")
+    for step in answer["history"]:
+        console.print(f"  {when(step['time_ms'])}  {step['state']}")
+    if answer.get("error"):
+        console.print(f"  error: {answer['error']}", markup=False)
+    if answer.get("result") is not None:
+        console.print_json(data=answer["result"])
+
+
+def _arguments(pairs: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise MisuseError(f"{pair!r} is not an argument; write KEY=VALUE, for example pin=17")
+        try:
+            found[key] = json.loads(text)
+        except json.JSONDecodeError:
+            found[key] = text
+    return found

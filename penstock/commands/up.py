@@ -1,0 +1,186 @@
+"""penstock up: everything on this machine, with one command."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from penstock.commands.common import (
+    ConfigOption,
+    DataOption,
+    assignments,
+    console,
+    data_directory,
+    hub_client,
+    processors_client,
+)
+from penstock.configuration import Configuration, configure
+from penstock.ports import holder, is_free
+from penstock.supervisor import Job, Supervisor
+from streams.clock import SystemClock
+from streams.errors import MisuseError, PenstockError
+from streams.files import DirectoryLock, DiskFiles
+
+STOP_ORDER = ("fleet", "edge", "hub", "processors", "web")
+START_TIMEOUT_S = 60.0
+
+
+def register(app: typer.Typer) -> None:
+    app.command("up")(up)
+
+
+def up(
+    config: ConfigOption = None,
+    data: DataOption = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting; may be given several times.")
+    ] = None,
+    fleet: Annotated[bool, typer.Option("--fleet/--no-fleet", help="Run the simulated fleet.")] = True,
+    edge: Annotated[bool, typer.Option("--edge/--no-edge", help="Run the edge agent of this machine.")] = True,
+) -> None:
+    """Start everything on this machine and keep it running; Ctrl-C drains and stops it, twice forces."""
+    flags = assignments(sets or [])
+    configuration = configure(config, flags)
+    directory = data_directory(data)
+    lock = DirectoryLock(directory, owner="penstock up")
+    try:
+        check_ports(configuration)
+        jobs = plan(config, directory, fleet=fleet, edge=edge)
+        status = asyncio.run(_run(configuration, directory, jobs, job_environment(configuration, flags)))
+    finally:
+        lock.release()
+    raise typer.Exit(status)
+
+
+def check_ports(configuration: Configuration) -> None:
+    """Refuse to start on ports that somebody holds, by name."""
+    for name, host, port in (
+        ("hub.mqtt.port", configuration.hub.mqtt.host, configuration.hub.mqtt.port),
+        ("web.port", configuration.web.host, configuration.web.port),
+    ):
+        if not is_free(host, port):
+            raise MisuseError(
+                f"port {port} on {host} is taken by {holder(port)}; stop that one, or choose another port: "
+                f"--set {name}={port + 1}"
+            )
+
+
+def plan(config: Path | None, data: Path, *, fleet: bool, edge: bool) -> list[Job]:
+    """The processes to run."""
+    common = ["--data", str(data), *(["--config", str(config.resolve())] if config else [])]
+    jobs = [
+        Job(name="hub", arguments=["hub", "run", *common]),
+        Job(name="processors", arguments=["process", "run", *common]),
+        Job(name="web", arguments=["web", "run", *common], drain_s=5.0),
+    ]
+    if edge:
+        jobs.append(Job(name="edge", arguments=["edge", "run", *common]))
+    if fleet:
+        jobs.append(Job(name="fleet", arguments=["simulate", *common]))
+    return jobs
+
+
+def job_environment(configuration: Configuration, flags: dict[str, str]) -> dict[str, str]:
+    """The flags of `up` for the processes it starts, and for the agents where this hub listens."""
+    mqtt = configuration.hub.mqtt
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(mqtt.host, mqtt.host)
+    here = {"edge.hub_host": host, "fleet.hub_host": host, "edge.hub_port": mqtt.port, "fleet.hub_port": mqtt.port}
+    settings = {**{name: str(value) for name, value in here.items()}, **flags}
+    variables = {"PENSTOCK_" + name.replace(".", "__").upper(): value for name, value in settings.items()}
+    return {**os.environ, **variables}
+
+
+async def _run(configuration: Configuration, data: Path, jobs: list[Job], environment: dict[str, str]) -> int:
+    started = time.monotonic()
+    files = DiskFiles()
+    for folder in ("run", "logs"):
+        files.make_directory(data / folder)
+    console.print(f"[bold]Penstock[/bold]  data in {data}", soft_wrap=True)
+    supervisor = Supervisor(
+        data,
+        jobs,
+        files=files,
+        clock=SystemClock(),
+        tell=lambda text: console.print(f"  [yellow]![/yellow] {text}", soft_wrap=True),
+        environment=environment,
+    )
+    stop = asyncio.Event()
+    forced = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            forced.set()
+            supervisor.force()
+        stop.set()
+
+    for each in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(each, on_signal)
+    supervisor.start()
+    watch = asyncio.create_task(_watch(configuration, data, [job.name for job in jobs], started), name="progress")
+    await stop.wait()
+    watch.cancel()
+    console.print("\nstopping: what is on the way is brought to disk (Ctrl-C again to force)")
+    await supervisor.drain(STOP_ORDER)
+    console.print("killed" if forced.is_set() else "stopped; all data is in " + str(data), soft_wrap=True)
+    return 1 if forced.is_set() else 0
+
+
+async def _watch(configuration: Configuration, data: Path, names: list[str], started: float) -> None:
+    """Say when each part is ready, then what to open and what to try."""
+    hub, processors = hub_client(data), processors_client(data)
+    web_url = f"http://{configuration.web.host}:{configuration.web.port}"
+    steps: list[tuple[str, Callable[[], Any]]] = [
+        (
+            f"hub         MQTT on {configuration.hub.mqtt.host}:{configuration.hub.mqtt.port}",
+            lambda: hub.get("/health"),
+        ),
+        (f"processors  store: {configuration.processors.store.kind}", lambda: processors.get("/health")),
+    ]
+    for text, probe in steps:
+        await _ready(text, probe, started)
+    await _ready(
+        f"web         {web_url}", lambda: is_free(configuration.web.host, configuration.web.port) is False, started
+    )
+    if "edge" in names or "fleet" in names:
+        await _ready("devices     first readings stored", lambda: processors.get("/latest")["devices"], started)
+    device = next(iter(sorted(processors.get("/latest")["devices"])), "DEVICE") if "fleet" in names else "DEVICE"
+    console.print(
+        f"\n  Open      [bold]{web_url}[/bold]\n"
+        f"  Try       penstock ledger{_data_hint(data)}\n"
+        f"            penstock command send {device} identify{_data_hint(data)}\n"
+        f"            penstock device list{_data_hint(data)}\n"
+        f"  Logs      {data / 'logs'}\n"
+        "  Stop      Ctrl-C\n",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+async def _ready(text: str, probe: Callable[[], Any], started: float) -> None:
+    with console.status(f"{text} ..."):
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            try:
+                if await asyncio.to_thread(probe):
+                    break
+            except (PenstockError, OSError):
+                pass
+            if time.monotonic() > deadline:
+                console.print(
+                    f"  [red]✗[/red] {text}: not ready after {START_TIMEOUT_S:.0f} s; see the logs", soft_wrap=True
+                )
+                return
+            await asyncio.sleep(0.1)
+    console.print(f"  [green]✓[/green] {text}  [dim]{time.monotonic() - started:.1f} s[/dim]", soft_wrap=True)
+
+
+def _data_hint(data: Path) -> str:
+    return "" if data == data_directory(None) else f" --data {data}"
