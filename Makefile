@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DATA ?= penstock-data
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check system soak bench bench-compare clean format
+.PHONY: help up test check servers system bench bench-compare reference clean format
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -41,13 +41,13 @@ up: $(VENV)/.up ## Run hub, processors, store, page, an agent and a simulated fl
 	@exec $(BIN)/penstock up --data $(DATA)
 
 test: $(VENV)/.dev ## Pass the tests: no network but loopback, at most 10 minutes
-	$(BIN)/pytest -m 'not system' -n 2
+	$(BIN)/pytest -m 'not system and not tidy' -n 2
 
 check: $(VENV)/.dev ## Style, strict types, import direction, documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q tests/tidy -m tidy -p no:randomly
+	$(BIN)/pytest -m tidy tests/tidy
 
 servers: ## Install the real servers of the system tests
 	tests/system/install-servers
@@ -60,6 +60,9 @@ bench: $(VENV)/.system ## Measure everything, beside its peers
 
 bench-compare: $(VENV)/.system ## Measure and compare with the committed figures
 	$(BIN)/python -m benchmarks --compare
+
+reference: $(VENV)/.dev ## Write docs/commands.md and docs/settings.md from the code
+	$(BIN)/python -m penstock.reference
 
 format: $(VENV)/.dev ## Put the code in order
 	$(BIN)/ruff check --fix .

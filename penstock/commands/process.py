@@ -14,7 +14,7 @@ from processors.settings import ProcessorsSettings
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(help=X no_args_is_help=True)
+    group = typer.Typer(help="Run the processors: detection, alarms, time-series store.", no_args_is_help=True)
     group.command("run")(with_setting_flags("processors", ProcessorsSettings, run, "Run until a signal stops it."))
     group.callback()(lambda: None)
     app.add_typer(group, name="process")

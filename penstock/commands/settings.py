@@ -26,7 +26,7 @@ def settings(
 def sample_file() -> Iterator[str]:
     """A settings file that changes nothing."""
     yield "# Penstock settings. Every line shows a default; take away its # to change it."
-    yield "# Also as environment variables (PENSTOCK_HUB__MQTT__PORT=1884) and as flags (penstock hub run --mqtt-port 1884)."
+    yield "# Also as environment variables (PENSTOCK_HUB__MQTT__PORT=1884) and flags (penstock hub run --mqtt-port 1884)."
     table: tuple[str, ...] = ()
     for leaf in leaves(Configuration):
         if leaf.path[:-1] != table:
@@ -40,9 +40,10 @@ def markdown_page() -> Iterator[str]:
     """docs/settings.md."""
     yield "# Settings"
     yield ""
-    yield "Made by `penstock settings --markdown`; `penstock settings` prints the same as a sample file. A setting may stand in the"
-    yield "file (`--config`), in the environment (`PENSTOCK_HUB__MQTT__PORT` for `hub.mqtt.port`), or as a flag of the process"
-    yield "(`penstock hub run --mqtt-port`); `penstock up` takes `--set hub.mqtt.port=1884`. The last one wins, in that order."
+    yield "Made by `penstock settings --markdown`; `penstock settings` prints the same as a sample file. A setting may"
+    yield "stand in the file (`--config`), in the environment (`PENSTOCK_HUB__MQTT__PORT` for `hub.mqtt.port`), or be a"
+    yield "flag of the process (`penstock hub run --mqtt-port`); `penstock up` takes `--set hub.mqtt.port=1884`."
+    yield "The last one wins, in that order."
     table: tuple[str, ...] = ()
     for leaf in leaves(Configuration):
         if leaf.path[:-1] != table:
