@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from simulators.line_file import LineFile
 from streams.errors import JunkError
 
 Fault = Literal["level_shift", "stuck", "spike", "noise", "dropout", "drift"]
@@ -36,22 +36,21 @@ class Label:
 class LabelFile:
     """Appends labels, one JSON object a line; each label once for each run that meets it."""
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    def __init__(self, path: Path, *, bytes_max: int = 50_000_000) -> None:
+        self._file = LineFile(path, bytes_max=bytes_max)
         self._written: dict[Label, None] = {}
 
     def note(self, label: Label) -> None:
-        """Write a label down, unless this run has done so. OSError when the disk refuses."""
+        """Write a label down, unless this run has done so. DiskError when the disk refuses."""
         if label in self._written:
             return
-        os.write(self._fd, (json.dumps(asdict(label)) + "\n").encode())
+        self._file.append(json.dumps(asdict(label)) + "\n")
         self._written[label] = None
         if len(self._written) > 4096:  # the oldest are long over
             del self._written[next(iter(self._written))]
 
     def close(self) -> None:
-        os.close(self._fd)
+        self._file.close()
 
 
 def read_labels(path: Path) -> list[Label]:
@@ -79,6 +78,6 @@ def _parse(line: str, path: Path, number: int) -> Label:
         raise JunkError(f"{path} line {number} is not a label ({error!r}): {line[:120]!r}") from None
 
 
-def truth_labels_path(fleet: Path) -> Path:
+def labels_path(fleet: Path) -> Path:
     """Where a fleet keeps its labels."""
-    return fleet / "truth" / "labels.jsonl"
+    return fleet / "labels.jsonl"

@@ -53,12 +53,12 @@ class Quantity:
 
 def flag(name: str, description: str = "") -> Quantity:
     """A quantity that is true or false."""
-    return Quantity(name=name, unit="", kind="bool", description=description)
+    return Quantity(name=name, unit="1", kind="bool", description=description)
 
 
 def state(name: str, description: str = "") -> Quantity:
     """A quantity that is a word."""
-    return Quantity(name=name, unit="", kind="text", description=description)
+    return Quantity(name=name, unit="1", kind="text", description=description)
 
 
 def counter(name: str, unit: str, description: str = "") -> Quantity:

@@ -2,19 +2,19 @@
 
 One text line a reading: `series,time_ns,value`. A float is written with the digits that give the same float back, a
 word as a JSON string, a bool as true or false; so every value returns bit for bit and with its type.
-A tick is one plain write(): what a process wrote survives its own kill -9.
+A tick is one write, so that a kill leaves all of it or nothing.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from simulators.line_file import LineFile
 from simulators.quantity import Value
-from streams.errors import DiskError, JunkError
+from streams.errors import JunkError
 
 
 class Truth(NamedTuple):
@@ -26,44 +26,17 @@ class Truth(NamedTuple):
 
 
 class TruthFile:
-    """Appends what was produced. Opening cuts a torn last line: the agent never saw those readings.
-
-    Above `bytes_max` the file is put aside as .old, in place of the one that was put aside before.
-    """
+    """Appends what a device produced."""
 
     def __init__(self, path: Path, *, bytes_max: int) -> None:
-        self.path = path
-        self._bytes_max = bytes_max
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._open()
-
-    def _open(self) -> None:
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._size = _whole_lines(self._fd)
-        os.ftruncate(self._fd, self._size)
+        self._file = LineFile(path, bytes_max=bytes_max)
 
     def write(self, time_ns: int, readings: Sequence[tuple[str, Value]]) -> None:
         """Add the readings of one tick, all or none. DiskError when they could not be written: do not use them then."""
-        text = "".join([f"{series},{time_ns},{_text(value)}\n" for series, value in readings])
-        data = text.encode()
-        if self._size + len(data) > self._bytes_max and self._size:
-            self._put_aside()
-        try:
-            written = os.pwrite(self._fd, data, self._size)
-        except OSError as error:
-            raise DiskError(f"cannot write the readings of a tick to {self.path}: {error}; free some space") from error
-        if written < len(data):
-            os.ftruncate(self._fd, self._size)
-            raise DiskError(f"the disk of {self.path} is full; free some space")
-        self._size += written
+        self._file.append("".join([f"{series},{time_ns},{_text(value)}\n" for series, value in readings]))
 
     def close(self) -> None:
-        os.close(self._fd)
-
-    def _put_aside(self) -> None:
-        self.close()
-        self.path.replace(self.path.with_name(self.path.name + ".old"))
-        self._open()
+        self._file.close()
 
 
 def truth_path(fleet: Path, device: str) -> Path:
@@ -106,15 +79,3 @@ def _value(text: str) -> Value:
         return int(text)
     except ValueError:
         return float(text)
-
-
-def _whole_lines(fd: int) -> int:
-    """The size of a file up to and with its last newline."""
-    end = os.fstat(fd).st_size
-    while end > 0:
-        start = max(0, end - 4096)
-        newline = os.pread(fd, end - start, start).rfind(b"\n")
-        if newline >= 0:
-            return start + newline + 1
-        end = start
-    return 0

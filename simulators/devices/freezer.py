@@ -9,10 +9,10 @@ from simulators.cycle import DAY_S, Cycle, seconds
 from simulators.dice import Dice
 from simulators.quantity import Quantity, Value, counter, flag, state
 
-CHAMBER = Quantity(name="chamber.temperature", unit="degC", decimals=2, minimum=-55, maximum=60, abnormal=3)
+CHAMBER = Quantity(name="chamber.temperature", unit="Cel", decimals=2, minimum=-55, maximum=60, abnormal=3)
 EVAPORATOR = Quantity(
     name="evaporator.temperature",
-    unit="degC",
+    unit="Cel",
     resolution=0.0625,
     minimum=-55,
     maximum=125,

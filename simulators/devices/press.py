@@ -14,7 +14,7 @@ FORCE = Quantity(
     name="force.peak", unit="kN", decimals=1, minimum=0, maximum=1000, abnormal=60, description="of the last stroke"
 )
 PRESSURE = Quantity(name="oil.pressure", unit="bar", decimals=1, minimum=0, maximum=400, abnormal=20)
-TEMPERATURE = Quantity(name="oil.temperature", unit="degC", decimals=1, minimum=-20, maximum=120, abnormal=6)
+TEMPERATURE = Quantity(name="oil.temperature", unit="Cel", decimals=1, minimum=-20, maximum=120, abnormal=6)
 POSITION = Quantity(
     name="stroke.end", unit="mm", decimals=3, minimum=0, maximum=250, abnormal=0.4, description="of the last stroke"
 )

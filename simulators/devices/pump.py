@@ -14,7 +14,7 @@ FLOW = Quantity(name="flow", unit="l/min", decimals=1, minimum=0, maximum=400, a
 PRESSURE = Quantity(
     name="pressure", unit="bar", resolution=16 / 4096, minimum=0, maximum=16, abnormal=0.9, description="12-bit 4-20 mA"
 )
-TEMPERATURE = Quantity(name="motor.temperature", unit="degC", decimals=2, minimum=-40, maximum=150, abnormal=9)
+TEMPERATURE = Quantity(name="motor.temperature", unit="Cel", decimals=2, minimum=-40, maximum=150, abnormal=9)
 CURRENT = Quantity(name="motor.current", unit="A", decimals=2, minimum=0, maximum=40, abnormal=2.5)
 VIBRATION = Quantity(
     name="vibration", unit="mm/s", kind="float32", minimum=0, maximum=50, abnormal=2, only_up=True, description="RMS"

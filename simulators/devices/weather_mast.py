@@ -9,7 +9,7 @@ from simulators.cycle import DAY_S, Cycle, seconds
 from simulators.dice import Dice
 from simulators.quantity import Quantity, Value, counter, flag
 
-AIR = Quantity(name="air.temperature", unit="degC", decimals=2, minimum=-40, maximum=60, abnormal=4)
+AIR = Quantity(name="air.temperature", unit="Cel", decimals=2, minimum=-40, maximum=60, abnormal=4)
 HUMIDITY = Quantity(name="air.humidity", unit="%", decimals=1, minimum=0, maximum=100, abnormal=10)
 PRESSURE = Quantity(name="air.pressure", unit="hPa", decimals=2, minimum=300, maximum=1100, abnormal=2)
 WIND = Quantity(name="wind.speed", unit="m/s", decimals=1, minimum=0, maximum=60, abnormal=9, only_up=True)

@@ -1,0 +1,172 @@
+"""The simulated fleet: as many real edge agents as there are devices, in one process and one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.agent import Agent
+from edge.settings import EdgeSettings, HubLinkSettings
+from simulators.devices import MODELS, Model
+from simulators.dice import Dice
+from simulators.faults import Schedule
+from simulators.label import LabelFile, labels_path
+from simulators.sensor import SimulatedSensor
+from simulators.settings import FleetSettings
+from simulators.truth import TruthFile, truth_path
+from streams.clock import Clock, SystemClock
+from streams.errors import MisuseError, PenstockError
+from streams.files import DirectoryLock, DiskFiles, Files
+from streams.names import check_device
+
+_log = logging.getLogger(__name__)
+
+RESTART_PAUSE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One simulated device: its id, what it is, and how it behaves."""
+
+    device: str
+    kind: str
+    model: Model
+
+
+def devices(settings: FleetSettings) -> list[Device]:
+    """The devices of a fleet. The same index is always the same device, whatever the size of the fleet."""
+    if not settings.models:
+        raise MisuseError("fleet.models is empty; name at least one kind of device")
+    made = []
+    for index in range(settings.devices):
+        kind = settings.models[index % len(settings.models)]
+        device = check_device(f"{settings.prefix}{kind}-{index // len(settings.models) + 1:03d}")
+        made.append(Device(device, kind, MODELS[kind](Dice(settings.seed, device))))
+    return made
+
+
+def schedule(settings: FleetSettings, fleet: list[Device]) -> Schedule | None:
+    """The faults of a fleet; None when nothing may go wrong."""
+    if not settings.faults:
+        return None
+    quantities = {each.device: each.model.quantities for each in fleet}
+    return Schedule(settings.seed, quantities, every_s=settings.fault_every_s, interval_s=settings.interval_s)
+
+
+def run(settings: FleetSettings, data: Path) -> int:
+    """Run the fleet until SIGTERM or SIGINT, which drains; a second signal ends it at once. Returns the exit status."""
+    home = data / "fleet"
+    lock = DirectoryLock(home, owner="a simulated fleet")
+    try:
+        return asyncio.run(_run_until_signal(settings, home))
+    finally:
+        lock.release()
+
+
+async def _run_until_signal(settings: FleetSettings, home: Path) -> int:
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            _log.warning("ended by a second signal; what the devices hold is on their disks")
+            os._exit(1)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, on_signal)
+    return await run_fleet(settings, home, stop)
+
+
+async def run_fleet(
+    settings: FleetSettings, home: Path, stop: asyncio.Event, *, files: Files | None = None, clock: Clock | None = None
+) -> int:
+    """Run the fleet with its state in `home` until `stop` is set. Returns 1 when a device ended before, else 0."""
+    fleet = devices(settings)
+    files, clock = files or DiskFiles(), clock or SystemClock()
+    faults = schedule(settings, fleet)
+    labels = LabelFile(labels_path(home)) if faults else None
+    _log.info(
+        "%d simulated devices, seed %d, one reading each %g s, %s",
+        len(fleet),
+        settings.seed,
+        settings.interval_s,
+        f"faults every {settings.fault_every_s:g} s" if faults else "no faults",
+    )
+    truths = [
+        TruthFile(truth_path(home, each.device), bytes_max=settings.truth_bytes_max) if settings.truth else None
+        for each in fleet
+    ]
+    try:
+        ended = await asyncio.gather(
+            *[
+                _run_device(settings, home, stop, each, _sensor(settings, each, faults, truth, labels), files, clock)
+                for each, truth in zip(fleet, truths)
+            ]
+        )
+    finally:
+        for file in (*truths, labels):
+            if file is not None:
+                file.close()
+    return 0 if all(ended) else 1
+
+
+def _sensor(
+    settings: FleetSettings,
+    each: Device,
+    faults: Schedule | None,
+    truth: TruthFile | None,
+    labels: LabelFile | None,
+) -> SimulatedSensor:
+    return SimulatedSensor(
+        each.device,
+        each.model,
+        seed=settings.seed,
+        interval_s=settings.interval_s,
+        schedule=faults,
+        truth=truth,
+        labels=labels,
+    )
+
+
+async def _run_device(
+    settings: FleetSettings,
+    home: Path,
+    stop: asyncio.Event,
+    each: Device,
+    sensor: SimulatedSensor,
+    files: Files,
+    clock: Clock,
+) -> bool:
+    """Run one agent, and again if it fails, as a supervisor does with a real one. Returns whether it never failed."""
+    never_failed = True
+    while not stop.is_set():
+        agent = Agent(_edge_settings(settings, each), home / each.device, sensors=[sensor], files=files, clock=clock)
+        try:
+            await agent.run(stop)
+        except (PenstockError, OSError):
+            never_failed = False
+            _log.exception("simulated device %s ended; it starts again in %g s", each.device, RESTART_PAUSE_S)
+            await _pause(stop, RESTART_PAUSE_S)
+    return never_failed
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+
+
+def _edge_settings(settings: FleetSettings, each: Device) -> EdgeSettings:
+    return EdgeSettings(
+        device=each.device,
+        model=f"simulated {each.kind}",
+        hub=HubLinkSettings(host=settings.hub_host, port=settings.hub_port, retry_s_max=5.0),
+        labels={"simulated": "true", "kind": each.kind},
+        spool_bytes_max=settings.spool_bytes_max,
+        health_interval_s=0,  # all share one process: its health is not a device's
+    )
