@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.agent import Agent
-from edge.settings import EdgeSettings, HubLinkSettings
+from edge.settings import EdgeSettings, LinkSettings
 from simulators.devices import MODELS, Model
 from simulators.dice import Dice
 from simulators.faults import Schedule
@@ -165,7 +165,9 @@ def _edge_settings(settings: FleetSettings, each: Device) -> EdgeSettings:
     return EdgeSettings(
         device=each.device,
         model=f"simulated {each.kind}",
-        hub=HubLinkSettings(host=settings.hub_host, port=settings.hub_port, retry_s_max=5.0),
+        hub_host=settings.hub_host,
+        hub_port=settings.hub_port,
+        link=LinkSettings(retry_s_max=5.0),
         labels={"simulated": "true", "kind": each.kind},
         spool_bytes_max=settings.spool_bytes_max,
         health_interval_s=0,  # all share one process: its health is not a device's
