@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from pathlib import Path
 
@@ -25,14 +26,18 @@ def holder(port: int) -> str:
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
-        try:
-            links = [str(fd.readlink()) for fd in (entry / "fd").iterdir()]
-        except OSError:
-            continue
-        if any(link in inodes for link in links):
-            name = (entry / "comm").read_text().strip()
-            return f"{name} (process {entry.name})"
+        with contextlib.suppress(OSError):  # another user's, or gone meanwhile
+            if any(_link(fd) in inodes for fd in (entry / "fd").iterdir()):
+                name = (entry / "comm").read_text().strip()
+                return f"{name} (process {entry.name})"
     return "another process"
+
+
+def _link(fd: Path) -> str:
+    try:
+        return str(fd.readlink())
+    except OSError:
+        return ""
 
 
 def _listening_inodes(port: int) -> set[str]:

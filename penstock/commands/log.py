@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Annotated, Any
-
 import typer
-
-from penstock.commands.common import DataOption, JsonOption, console, data_directory, when
 
 
 def register(app: typer.Typer) -> None:
