@@ -1,0 +1,119 @@
+"""An asyncio event loop in virtual time: when nothing is left to do now, the clock jumps to the next timer.
+
+No sockets, no threads: what is handed to an executor runs in the loop itself, after a pause that the seed decides, so
+that a seed replays the same run. A loop with nothing to do and no timer is stuck, and says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import selectors
+from collections.abc import Callable, Mapping
+from typing import Any
+
+SECOND_NS = 10**9
+
+
+class StuckError(RuntimeError):
+    """Nothing is left to do and nothing will ever happen again."""
+
+
+class _NoSelector(selectors.BaseSelector):
+    """Instead of waiting for sockets, lets virtual time pass."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+        self._keys: dict[Any, selectors.SelectorKey] = {}
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None:
+            raise StuckError("nothing is left to do")
+        if timeout > 0:
+            self._loop.pass_time(timeout)
+        return []
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        # the loop's own wake-up pipe, which nobody writes to
+        key = selectors.SelectorKey(fileobj, fileobj if isinstance(fileobj, int) else fileobj.fileno(), events, data)
+        self._keys[fileobj] = key
+        return key
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._keys.pop(fileobj)
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        return self._keys
+
+    def get_key(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._keys[fileobj]
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """The loop of one simulated world."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self._now_s = 0.0
+        self._dice = dice
+        self.readers: dict[int, tuple[Callable[..., Any], tuple[Any, ...]]] = {}
+        super().__init__(_NoSelector(self))
+
+    def time(self) -> float:
+        return self._now_s
+
+    def pass_time(self, seconds: float) -> None:
+        self._now_s += seconds
+
+    def add_reader(self, fd: Any, callback: Callable[..., Any], *args: Any) -> None:
+        self.readers[fd] = (callback, args)
+
+    def remove_reader(self, fd: Any) -> bool:
+        return self.readers.pop(fd, None) is not None
+
+    def add_writer(self, fd: Any, callback: Callable[..., Any], *args: Any) -> None:
+        self.call_soon(callback, *args)  # a simulated socket takes all that it is given
+
+    def remove_writer(self, fd: Any) -> bool:
+        return False
+
+    def _write_to_self(self) -> None:
+        pass  # there is no thread that would have to wake this loop
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        """Run `func` in the loop, once a moment has passed; its result comes another moment later."""
+        future: asyncio.Future[Any] = self.create_future()
+
+        def work() -> None:
+            try:
+                result, error = func(*args), None
+            except Exception as caught:
+                result, error = None, caught
+            self.call_later(self._dice.uniform(0, 0.002), settle, result, error)
+
+        def settle(result: Any, error: Exception | None) -> None:
+            if future.done():
+                return
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+
+        self.call_later(self._dice.uniform(0, 0.01), work)
+        return future
+
+
+class MachineClock:
+    """`streams.clock.Clock` of one simulated machine: its wall clock may jump."""
+
+    def __init__(self, loop: VirtualLoop, *, start_ns: int = 1_790_000_000 * SECOND_NS) -> None:
+        self._loop = loop
+        self._wall_offset_ns = start_ns
+
+    def time_ns(self) -> int:
+        return self._wall_offset_ns + self.monotonic_ns()
+
+    def monotonic_ns(self) -> int:
+        return round(self._loop.time() * SECOND_NS)
+
+    def jump(self, seconds: float) -> None:
+        self._wall_offset_ns += round(seconds * SECOND_NS)
