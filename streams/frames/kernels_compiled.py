@@ -1,0 +1,566 @@
+# mypy: allow-untyped-defs, allow-untyped-calls, disable-error-code="assignment"
+"""The decoder of frames as machine code: thousands of frame bodies in one call, straight into arrays of rows.
+
+Every function returns the place behind what it read, or minus a `Fault`. A place is always checked against the end
+of the frame before the result is used; the buffer has PADDING bytes behind the last frame, so that the 8-byte loads
+of packed bits never leave it. All kernels stand in this one file because numba's cache watches one file a kernel.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numba.cpython.unsafe.numbers import trailing_zeros
+
+from streams.frames import layout
+from streams.frames.fault import Fault
+
+PADDING = 16
+
+_U = np.uint64
+_POWERS = np.array(layout.POWERS)
+_SIXTIETHS = np.array([60.0 * 10.0**power for power in range(3, 9)])
+
+_TRUNCATED = -int(Fault.TRUNCATED)
+_NUMBER = -int(Fault.NUMBER)
+_ROWS = -int(Fault.ROWS)
+_COLUMNS = -int(Fault.COLUMNS)
+_NO_COLUMNS = -int(Fault.NO_COLUMNS)
+_COUNT = -int(Fault.COUNT)
+_UNIT = -int(Fault.UNIT)
+_CODE = -int(Fault.CODE)
+_WIDTH = -int(Fault.WIDTH)
+_PREDICTOR = -int(Fault.PREDICTOR)
+_SCALE = -int(Fault.SCALE)
+_SERIES = -int(Fault.SERIES)
+_TAG = -int(Fault.TAG)
+_PATCH = -int(Fault.PATCH)
+_STEP = -int(Fault.STEP)
+_EXPONENT = -int(Fault.EXPONENT)
+_FLOAT32 = -int(Fault.FLOAT32)
+_BOOL = -int(Fault.BOOL)
+_DICTIONARY = -int(Fault.DICTIONARY)
+_TEXT = -int(Fault.TEXT)
+_WORD = -int(Fault.WORD)
+_QUALITY = -int(Fault.QUALITY)
+
+_KIND_FLOAT64, _KIND_FLOAT32, _KIND_INT64, _KIND_BOOL, _KIND_TEXT = range(5)
+
+
+@njit(cache=True)
+def _load(b, p):
+    """8 bytes, little endian; one load instruction once it is compiled."""
+    return (
+        _U(b[p])
+        | _U(b[p + 1]) << _U(8)
+        | _U(b[p + 2]) << _U(16)
+        | _U(b[p + 3]) << _U(24)
+        | _U(b[p + 4]) << _U(32)
+        | _U(b[p + 5]) << _U(40)
+        | _U(b[p + 6]) << _U(48)
+        | _U(b[p + 7]) << _U(56)
+    )
+
+
+@njit(cache=True)
+def _bits(b, bit, width):
+    """`width` bits, 1 to 64, from the place `bit`."""
+    low = _load(b, bit >> 3) >> _U(bit & 7)
+    if width <= 56:
+        return low & ((_U(1) << _U(width)) - _U(1))
+    high = _load(b, (bit + 32) >> 3) >> _U((bit + 32) & 7)
+    return (low & _U(0xFFFFFFFF)) | (high & ((_U(1) << _U(width - 32)) - _U(1))) << _U(32)
+
+
+@njit(cache=True)
+def _signed(code):
+    return np.int64(code >> _U(1)) ^ -np.int64(code & _U(1))
+
+
+@njit(cache=True)
+def _unsigned(b, p, stop):
+    """A variable-length number and the place behind it."""
+    number = _U(0)
+    shift = _U(0)
+    while p < stop:
+        byte = b[p]
+        p += 1
+        if shift == _U(63) and (byte & 127) > 1:
+            return _U(0), _NUMBER
+        number |= _U(byte & 127) << shift
+        if byte < 128:
+            return number, p
+        shift += _U(7)
+        if shift > _U(63):
+            return _U(0), _NUMBER
+    return _U(0), _TRUNCATED
+
+
+@njit(cache=True)
+def _fixed(b, p, stop, out, o, n):
+    if p >= stop:
+        return _TRUNCATED
+    width = np.int64(b[p])
+    if width < 1 or width > 64:
+        return _WIDTH
+    bit = (p + 1) * 8
+    if bit + n * width > stop * 8:
+        return _TRUNCATED
+    for i in range(n):
+        out[o + i] = _signed(_bits(b, bit, width))
+        bit += width
+    return (bit + 7) >> 3
+
+
+@njit(cache=True)
+def _rice(b, p, stop, k, out, o, n):
+    bit = p * 8
+    limit = stop * 8
+    mask = (_U(1) << _U(k)) - _U(1)
+    for i in range(n):
+        if bit >= limit:
+            return _TRUNCATED
+        window = _load(b, bit >> 3) >> _U(bit & 7)
+        zeros = np.int64(trailing_zeros(window))
+        if zeros < layout.ESCAPE:
+            out[o + i] = _signed((window >> _U(zeros + 1)) & mask | _U(zeros) << _U(k))
+            bit += zeros + 1 + k
+        elif zeros > layout.ESCAPE:
+            return _CODE
+        elif bit + zeros + 1 + 64 > limit:
+            return _TRUNCATED
+        else:
+            out[o + i] = _signed(_bits(b, bit + zeros + 1, 64))
+            bit += zeros + 1 + 64
+    if bit > limit:
+        return _TRUNCATED
+    return (bit + 7) >> 3
+
+
+@njit(cache=True)
+def _residuals(b, p, stop, coding, out, o, n):
+    if coding == layout.CODING_ZERO:
+        for i in range(n):
+            out[o + i] = 0
+        return p
+    if coding == layout.CODING_FIXED:
+        return _fixed(b, p, stop, out, o, n)
+    return _rice(b, p, stop, coding - 1, out, o, n)
+
+
+@njit(cache=True)
+def _integers(b, p, stop, out, o, n):
+    """An integer column into out[o : o + n], n >= 1. Arithmetic is modulo 2**64."""
+    if p >= stop:
+        return _TRUNCATED
+    descriptor = np.int64(b[p])
+    p += 1
+    predictor = descriptor & 3
+    factor = _U(1)
+    if descriptor & layout.SCALED:
+        factor, p = _unsigned(b, p, stop)
+        if p < 0:
+            return p
+        if factor < _U(2):
+            return _SCALE
+    code, p = _unsigned(b, p, stop)
+    level = _signed(code)
+    slope = np.int64(0)
+    if predictor != layout.LEVEL and p >= 0:
+        code, p = _unsigned(b, p, stop)
+        slope = _signed(code)
+    if p < 0:
+        return p
+    if predictor == layout.SECOND and n < 2:
+        return _PREDICTOR
+    skipped = 0 if predictor in (layout.LEVEL, layout.LINE) else (1 if predictor == layout.DELTA else 2)
+    p = _residuals(b, p, stop, (descriptor >> 2) & 31, out, o + skipped, n - skipped)
+    if p < 0:
+        return p
+    if predictor == layout.LEVEL:
+        for i in range(o, o + n):
+            out[i] += level
+    elif predictor == layout.LINE:
+        for i in range(n):
+            out[o + i] += level + i * slope
+    elif predictor == layout.DELTA:
+        out[o] = level
+        for i in range(o + 1, o + n):
+            level += slope + out[i]
+            out[i] = level
+    else:
+        out[o] = level
+        level += slope
+        out[o + 1] = level
+        for i in range(o + 2, o + n):
+            slope += out[i]
+            level += slope
+            out[i] = level
+    if factor != _U(1):
+        by = np.int64(factor)
+        for i in range(o, o + n):
+            out[i] *= by
+    return p
+
+
+@njit(cache=True)
+def _widened(pattern):
+    """The float64 pattern that equals a float32 pattern."""
+    sign = pattern >> 31 << 63
+    exponent = pattern >> 23 & 255
+    mantissa = pattern & 0x7FFFFF
+    if exponent == 255:
+        return sign | np.int64(2047) << 52 | mantissa << 29
+    if exponent:
+        return sign | (exponent + 896) << 52 | mantissa << 29
+    if mantissa == 0:
+        return sign
+    exponent = 897
+    while mantissa < 0x800000:
+        mantissa <<= 1
+        exponent -= 1
+    return sign | exponent << 52 | (mantissa & 0x7FFFFF) << 29
+
+
+@njit(cache=True)
+def _split(b, p, stop, work, patterns, o, n):
+    p = _integers(b, p, stop, work, 0, n)
+    if p < 0:
+        return p
+    for i in range(n):
+        if work[i] < 0 or work[i] > 255:
+            return _EXPONENT
+    if p + 3 * n > stop:
+        return _TRUNCATED
+    for i in range(n):
+        bits = np.int64(b[p]) | np.int64(b[p + 1]) << 8 | np.int64(b[p + 2]) << 16
+        p += 3
+        patterns[o + i] = _widened(bits >> 23 << 31 | work[i] << 23 | bits & 0x7FFFFF)
+    return p
+
+
+@njit(cache=True)
+def _narrow_patterns(b, p, stop, work, patterns, o, n):
+    p = _integers(b, p, stop, work, 0, n)
+    if p < 0:
+        return p
+    for i in range(n):
+        if work[i] < 0 or work[i] > 0xFFFFFFFF:
+            return _FLOAT32
+        patterns[o + i] = _widened(work[i])
+    return p
+
+
+@njit(cache=True)
+def _corrections(b, p, stop, work, patterns, o, n):
+    p = _integers(b, p, stop, work, 0, n)
+    if p < 0:
+        return p
+    for i in range(n):
+        patterns[o + i] += work[i]
+    return p
+
+
+@njit(cache=True)
+def _decimals(b, p, stop, tag, work, values, patterns, o, n):
+    p = _integers(b, p, stop, work, 0, n)
+    if p < 0:
+        return p
+    if tag < layout.SIXTIETHS:
+        divisor = _POWERS[tag & 15]
+    else:
+        divisor = _SIXTIETHS[tag - layout.SIXTIETHS]
+    for i in range(n):
+        values[o + i] = work[i] / divisor
+    return p if tag < layout.CORRECTED else _corrections(b, p, stop, work, patterns, o, n)
+
+
+@njit(cache=True)
+def _float32_decimals(b, p, stop, tag, work, values, o, n):
+    p = _integers(b, p, stop, work, 0, n)
+    if p < 0:
+        return p
+    divisor = _POWERS[tag - layout.FLOAT32_DECIMAL]
+    for i in range(n):
+        values[o + i] = np.float64(np.float32(work[i] / divisor))
+    return p
+
+
+@njit(cache=True)
+def _steps(b, p, stop, tag, work, values, patterns, o, n):
+    if p + 8 > stop:
+        return _TRUNCATED
+    patterns[o] = np.int64(_load(b, p))
+    step = values[o]
+    if not (step > 0 and step < np.inf):
+        return _STEP
+    p = _integers(b, p + 8, stop, work, 0, n)
+    if p < 0:
+        return p
+    for i in range(n):
+        values[o + i] = work[i] * step
+    return p if tag == layout.STEP else _corrections(b, p, stop, work, patterns, o, n)
+
+
+@njit(cache=True)
+def _floats(b, p, stop, tag, work, values, patterns, o, n):
+    """The values of a float64 or float32 column."""
+    if tag < layout.STEP:
+        return _decimals(b, p, stop, tag, work, values, patterns, o, n)
+    if tag <= layout.STEP_CORRECTED:
+        return _steps(b, p, stop, tag, work, values, patterns, o, n)
+    if tag == layout.PATTERN:
+        return _integers(b, p, stop, patterns, o, n)
+    if tag in (layout.NARROW_SPLIT, layout.FLOAT32_SPLIT):
+        return _split(b, p, stop, work, patterns, o, n)
+    if tag in (layout.NARROW_PATTERN, layout.FLOAT32_PATTERN):
+        return _narrow_patterns(b, p, stop, work, patterns, o, n)
+    return _float32_decimals(b, p, stop, tag, work, values, o, n)
+
+
+@njit(cache=True)
+def _patches(b, p, stop, kind, patterns, o, n):
+    size = 8 if kind == _KIND_FLOAT64 else 4
+    count, p = _unsigned(b, p, stop)
+    if p < 0:
+        return p
+    row = np.int64(-1)
+    for _ in range(count):
+        gap, p = _unsigned(b, p, stop)
+        if p < 0:
+            return p
+        if gap >= _U(n):
+            return _PATCH
+        row += np.int64(gap) + 1
+        if row >= n:
+            return _PATCH
+        if p + size > stop:
+            return _TRUNCATED
+        pattern = np.int64(_load(b, p))
+        patterns[o + row] = pattern if size == 8 else _widened(pattern & 0xFFFFFFFF)
+        p += size
+    return p
+
+
+@njit(cache=True)
+def _whole(b, p, stop, kind, values, integers, o, n):
+    """The values of an int64 or bool column."""
+    p = _integers(b, p, stop, integers, o, n)
+    if p < 0:
+        return p
+    for i in range(o, o + n):
+        values[i] = integers[i]
+    if kind == _KIND_BOOL:
+        for i in range(o, o + n):
+            if integers[i] < 0 or integers[i] > 1:
+                return _BOOL
+    return p
+
+
+@njit(cache=True)
+def _is_utf8(b, p, stop):
+    while p < stop:
+        c = b[p]
+        p += 1
+        if c < 0x80:
+            continue
+        low, high = 0x80, 0xBF  # what the second byte may be
+        if 0xC2 <= c <= 0xDF:
+            more = 1
+        elif 0xE0 <= c <= 0xEF:
+            more = 2
+            low = 0xA0 if c == 0xE0 else 0x80
+            high = 0x9F if c == 0xED else 0xBF
+        elif 0xF0 <= c <= 0xF4:
+            more = 3
+            low = 0x90 if c == 0xF0 else 0x80
+            high = 0x8F if c == 0xF4 else 0xBF
+        else:
+            return False
+        if p + more > stop or b[p] < low or b[p] > high:
+            return False
+        for i in range(p + 1, p + more):
+            if b[i] < 0x80 or b[i] > 0xBF:
+                return False
+        p += more
+    return True
+
+
+@njit(cache=True)
+def _texts(b, p, stop, work, values, text, dictionary, known, o, n):
+    """A text column. Its words go to dictionary[known:] as (start, stop); text gets their places there."""
+    size, p = _unsigned(b, p, stop)
+    if p < 0:
+        return p, known
+    if size < _U(1) or size > _U(n):
+        return _DICTIONARY, known
+    words = np.int64(size)
+    for word in range(words):
+        length, p = _unsigned(b, p, stop)
+        if p < 0:
+            return p, known
+        if length > _U(layout.TEXT_BYTES_MAX):
+            return _TEXT, known
+        behind = p + np.int64(length)
+        if behind > stop:
+            return _TRUNCATED, known
+        if not _is_utf8(b, p, behind):
+            return _TEXT, known
+        dictionary[known + word, 0] = p
+        dictionary[known + word, 1] = behind
+        p = behind
+    p = _integers(b, p, stop, work, 0, n)
+    if p < 0:
+        return p, known
+    for i in range(n):
+        if work[i] < 0 or work[i] >= words:
+            return _WORD, known
+        text[o + i] = known + work[i]
+        values[o + i] = np.nan
+    return p, known + words
+
+
+@njit(cache=True)
+def _qualities(b, p, stop, work, quality, o, n):
+    p = _integers(b, p, stop, work, 0, n)
+    if p < 0:
+        return p
+    for i in range(n):
+        if work[i] < 0 or work[i] > 2:
+            return _QUALITY
+        quality[o + i] = work[i]
+    return p
+
+
+@njit(cache=True)
+def _kind_of(encoding):
+    if encoding <= layout.PATTERN:
+        return _KIND_FLOAT64
+    if encoding in (layout.FLOAT32_SPLIT, layout.FLOAT32_PATTERN):
+        return _KIND_FLOAT32
+    if layout.FLOAT32_DECIMAL <= encoding <= layout.FLOAT32_DECIMAL + layout.FLOAT32_DIGITS_MAX:
+        return _KIND_FLOAT32
+    if layout.INT64 <= encoding <= layout.TEXT:
+        return _KIND_INT64 + encoding - layout.INT64
+    return -1
+
+
+@njit(cache=True)
+def _times(b, p, stop, unit_before, reference, times, o, n):
+    """A time column; returns the place behind it, its unit and its first tick."""
+    if p >= stop:
+        return _TRUNCATED, 0, np.int64(0)
+    unit = np.int64(b[p])
+    if unit not in (0, 3, 6, 9):
+        return _UNIT, 0, np.int64(0)
+    p = _integers(b, p + 1, stop, times, o, n)
+    if p < 0:
+        return p, 0, np.int64(0)
+    scale = np.int64(1)
+    for _ in range(unit):
+        scale *= 10
+    offset = reference if unit == unit_before else np.int64(0)
+    first = times[o] + offset
+    for i in range(o, o + n):
+        times[i] = (times[i] + offset) * scale
+    return p, unit, first
+
+
+@njit(cache=True)
+def decode_bodies(
+    b, starts, stops, counts, row_start, frame, series, kind, times, values, integers, text, quality, dictionary, status
+):
+    """Decode bodies b[starts[f] : stops[f]] that declare counts[f] readings; a count below 0 is passed over.
+
+    Fills row_start (one more entry than frames) and, for a frame that is refused, its fault in `status`; such a
+    frame has no rows. The arrays of rows hold the sum of the counts; integers and quality come as 0, text as -1.
+    Returns the entries of `dictionary`: (start, stop) of each text in `b`.
+    """
+    patterns = values.view(np.int64)
+    work = np.empty(layout.ROWS_MAX, np.int64)
+    known = 0
+    o = 0
+    for f in range(len(starts)):
+        row_start[f] = o
+        if counts[f] < 0:
+            continue
+        first = o
+        p = starts[f]
+        stop = stops[f]
+        last = o + counts[f]
+        unit, reference, words = np.int64(-1), np.int64(0), known
+        while 0 <= p < stop:
+            rows, p = _unsigned(b, p, stop)
+            if p < 0:
+                break
+            columns, p = _unsigned(b, p, stop)
+            if p < 0:
+                break
+            if rows > _U(layout.ROWS_MAX):
+                p = _ROWS
+                break
+            if columns > _U(layout.COLUMNS_MAX):
+                p = _COLUMNS
+                break
+            n = np.int64(rows)
+            if n and columns == _U(0):
+                p = _NO_COLUMNS
+                break
+            if o + n * np.int64(columns) > last:
+                p = _COUNT
+                break
+            block = o
+            if n:
+                p, unit, reference = _times(b, p, stop, unit, reference, times, o, n)
+            for column in range(columns):
+                if p < 0:
+                    break
+                number, p = _unsigned(b, p, stop)
+                if p < 0:
+                    break
+                if p >= stop:
+                    p = _TRUNCATED
+                    break
+                if number > _U(layout.SERIES_MAX):
+                    p = _SERIES
+                    break
+                tag = np.int64(b[p])
+                p += 1
+                encoding = tag & layout.TAG_MASK
+                code = _kind_of(encoding)
+                if code < 0 or (tag & layout.PATCHED and code > _KIND_FLOAT32) or (n == 0 and tag != encoding):
+                    p = _TAG
+                    break
+                if n == 0:
+                    continue
+                if column:
+                    for i in range(n):
+                        times[o + i] = times[block + i]
+                for i in range(o, o + n):
+                    frame[i] = f
+                    series[i] = number
+                    kind[i] = code
+                if code <= _KIND_FLOAT32:
+                    p = _floats(b, p, stop, encoding, work, values, patterns, o, n)
+                elif code <= _KIND_BOOL:
+                    p = _whole(b, p, stop, code, values, integers, o, n)
+                else:
+                    p, words = _texts(b, p, stop, work, values, text, dictionary, words, o, n)
+                if p >= 0 and tag & layout.PATCHED:
+                    p = _patches(b, p, stop, code, patterns, o, n)
+                if p >= 0 and tag & layout.QUALIFIED:
+                    p = _qualities(b, p, stop, work, quality, o, n)
+                o += n
+        if p >= 0 and o != last:
+            p = _COUNT
+        if p >= 0:
+            known = words
+            continue
+        status[f] = -p
+        for i in range(first, last):
+            integers[i] = 0
+            text[i] = -1
+            quality[i] = 0
+        o = first
+    row_start[len(starts)] = o
+    return known
