@@ -1,4 +1,4 @@
-# mypy: allow-untyped-defs, allow-untyped-calls, disable-error-code="assignment"
+# mypy: allow-untyped-defs, allow-untyped-calls, disable-error-code="assignment, call-arg"
 """The decoder of frames as machine code: thousands of frame bodies in one call, straight into arrays of rows.
 
 Every function returns the place behind what it read, or minus a `Fault`. A place is always checked against the end
