@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DATA ?= penstock-data
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check servers system bench bench-compare reference clean format
+.PHONY: help up test check servers peers system bench bench-compare reference clean format
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -55,10 +55,13 @@ servers: ## Install the real servers of the system tests
 system: $(VENV)/.system servers ## Real servers, real processes, a real browser
 	PENSTOCK_INFLUXD=$${PENSTOCK_INFLUXD:-$(CURDIR)/.servers/bin/influxd} $(BIN)/pytest -m system tests
 
-bench: $(VENV)/.system ## Measure everything, beside its peers
+peers: # what the benchmarks are measured beside
+	tests/system/install-servers --peers
+
+bench: $(VENV)/.system peers ## Measure everything, beside its peers
 	$(BIN)/python -m benchmarks
 
-bench-compare: $(VENV)/.system ## Measure and compare with the committed figures
+bench-compare: $(VENV)/.system peers ## Measure and compare with the committed figures
 	$(BIN)/python -m benchmarks --compare
 
 reference: $(VENV)/.dev ## Write docs/commands.md and docs/settings.md from the code
