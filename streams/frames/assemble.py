@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from streams.errors import MisuseError
@@ -69,15 +69,18 @@ class Backend(Protocol):
 
 def assemble(
     frame: Frame,
-    backend: Backend,
+    choose: Callable[[int], Backend],
     hints: Hints | None,
     resolutions: Mapping[int, float] | None,
     deflate: bool,
 ) -> bytes:
-    """The bytes of a frame. Raises MisuseError when the frame cannot be one."""
+    """The bytes of a frame; `choose` names the backend for a block of so many rows.
+
+    Raises MisuseError when the frame cannot be one.
+    """
     _check_frame(frame)
     body = bytearray()
-    writer = _Writer(backend, hints, resolutions or {})
+    writer = _Writer(choose, hints, resolutions or {})
     for number, block in enumerate(frame.blocks):
         _check_block(block, number)
         writer.put_block(body, block)
@@ -155,13 +158,15 @@ def _check_quality(column: Column, rows: int) -> None:
 class _Writer:
     """Writes blocks one after the other; remembers the time reference between them."""
 
-    def __init__(self, backend: Backend, hints: Hints | None, resolutions: Mapping[int, float]) -> None:
-        self._backend = backend
+    def __init__(self, choose: Callable[[int], Backend], hints: Hints | None, resolutions: Mapping[int, float]) -> None:
+        self._choose = choose
+        self._backend = choose(0)
         self._hints = hints
         self._resolutions = resolutions
         self._unit, self._reference = -1, 0
 
     def put_block(self, out: bytearray, block: Block) -> None:
+        self._backend = self._choose(len(block.times_ns))
         put_unsigned(out, len(block.times_ns))
         put_unsigned(out, len(block.columns))
         if len(block.times_ns):

@@ -64,6 +64,8 @@ def _integer(value: Any, series: int, row: int) -> int:
 def bools(values: Sequence[Any], series: int) -> list[bool]:
     """Values of a bool column. Raises MisuseError."""
     found = plain(values)
+    if set(map(type, found)) <= {bool}:
+        return found
     for row, value in enumerate(found):
         if type(value) is not bool:
             _wrong(value, series, row, "True or False")
