@@ -1,0 +1,293 @@
+"""The spool: frames on disk until the hub has acknowledged them, within a budget of bytes.
+
+It is the event log with one partition. Beside it stands spool.json: up to which offset frames are freed (acknowledged
+or given up), and the book of each epoch. It is written before anything is freed, so whatever is killed when, a frame is
+held, or declared dropped, or acknowledged. What it does not know yet is read from the log again at the next start;
+frames that were acknowledged and not yet freed are then sent again, which is harmless.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+from streams.log import EventLog, LogSettings
+
+from edge.account import EpochBook, account
+from edge.spooled import SpooledFrame, frame_bytes, frame_key, read_frame
+from streams.clock import Clock
+from streams.errors import CorruptError, PenstockError
+from streams.files import Files
+from streams.record import NewRecord
+
+_log = logging.getLogger(__name__)
+
+STREAM = "spool"
+STATE_NAME = "spool.json"
+OVER_BUDGET = "spool over its budget"
+LOG_LOST = "spool damaged"
+
+_DROP_SHARE = 16
+"""When the budget is reached, a sixteenth of it is given up at once: each time costs a sync of the disk."""
+
+
+class Spool:
+    """Blocks on the disk: call it from a thread, one call at a time. `acknowledge`, `account` and the figures do not.
+
+    OSError or a PenstockError from a call that writes: nothing was taken, the same call may succeed later.
+    """
+
+    def __init__(self, directory: Path, *, files: Files, clock: Clock, bytes_max: int) -> None:
+        self._directory = directory
+        self._files = files
+        self._clock = clock
+        self._bytes_max = bytes_max
+        self._lock = threading.Lock()
+        self._log: EventLog | None = None
+        self._acknowledged: dict[int, SpooledFrame] = {}
+        self._saved: dict[str, Any] = {}
+        self.books: dict[int, EpochBook] = {}
+        self.oldest = 0
+        """Offset of the oldest frame that is not freed."""
+        self.end = 0
+        """Offset that the next frame will get."""
+        self.bytes = 0
+        self.lost_state = False
+        """Whether spool.json was there no more: numbers may have been used that nobody remembers."""
+
+    # -- opening and closing -----------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Open or make it, and take in what an earlier start left."""
+        self._files.make_directory(self._directory)
+        kept = self._read_state()
+        self._open_log()
+        self.oldest = max(self._reader().earliest, int(kept.get("oldest", 0)))
+        self.end = self._reader().end
+        self.bytes = int(kept.get("bytes", 0))
+        self.books = {int(epoch): EpochBook.from_json(book) for epoch, book in kept.get("books", {}).items()}
+        upto = int(kept.get("upto", 0))
+        if self.end < upto:
+            self._lose_log(upto)
+            upto = 0
+        self._take_in(max(self.oldest, upto))
+        if not kept:
+            self.save()
+
+    def close(self) -> None:
+        """Write down what is known and close."""
+        if self._log is None:
+            return
+        try:
+            self.save()
+        finally:
+            self._close_log()
+
+    @property
+    def frames(self) -> int:
+        """Frames that wait for the hub."""
+        return self.end - self.oldest - len(self._acknowledged)
+
+    @property
+    def epoch_seen(self) -> int:
+        """The largest epoch that ever was in the spool; -1 when none was."""
+        return max(self.books, default=-1)
+
+    def sealed_to(self, epoch: int) -> int:
+        """The first number of `epoch` that has neither been in the spool nor been given up."""
+        with self._lock:
+            book = self.books.get(epoch)
+            return book.sealed if book else 0
+
+    # -- frames ------------------------------------------------------------------------------------------------------
+
+    def append(self, payload: bytes, *, epoch: int, first: int, stop: int, manifest: int) -> None:
+        """Keep a frame; durable when this returns. A frame that is there already is not kept twice."""
+        if self._log is None:  # an earlier call failed
+            self._open_log()
+            self._take_in(self.end)
+        if self.sealed_to(epoch) >= stop:
+            return
+        size = frame_bytes(len(payload))
+        if self.bytes + size > self._bytes_max:
+            self._drop_oldest(size)
+        key = frame_key(epoch=epoch, first=first, stop=stop, manifest=manifest)
+        record = NewRecord(key=key, value=payload, timestamp_ms=self._clock.time_ns() // 1_000_000)
+        try:
+            self._opened().append_durable(STREAM, [record])
+        except (OSError, PenstockError):
+            self._close_log()  # what the disk holds now is unknown: read it again before the next try
+            raise
+        with self._lock:
+            self._hold(epoch, first, stop, size)
+            self.end = self._reader().end
+
+    def read(self, offset: int, frames: int) -> list[SpooledFrame]:
+        """Up to `frames` frames from `offset` on."""
+        found: list[SpooledFrame] = []
+        while len(found) < frames and offset < self.end:
+            batch = self._reader().read(offset)
+            if not batch:
+                break
+            for record in batch:
+                if record.offset >= offset:
+                    found.append(read_frame(record.offset, record.key, record.value))
+            offset = batch[-1].offset + 1
+        return found[:frames]
+
+    def acknowledge(self, frame: SpooledFrame) -> None:
+        """The hub has it. It is freed on disk by the next `save`."""
+        with self._lock:
+            if frame.offset < self.oldest:  # given up meanwhile, and yet it arrived
+                self.books[frame.epoch].acknowledge(frame.first, frame.stop)
+                return
+            if frame.offset in self._acknowledged:
+                return
+            self._acknowledged[frame.offset] = frame
+            self.books[frame.epoch].acknowledge(frame.first, frame.stop)
+            self.bytes = max(0, self.bytes - frame.size)
+            while self._acknowledged.pop(self.oldest, None) is not None:
+                self.oldest += 1
+
+    def account(self, *, epoch: int, produced: int, time_ms: int) -> dict[str, Any]:
+        """What to tell the hub, when the numbers below `produced` are used and durable."""
+        with self._lock:
+            sealed = self.books[epoch].sealed if epoch in self.books else 0
+            produced = max(produced, sealed)
+            return account(self.books, epoch=epoch, produced=produced, pending=(sealed, produced), time_ms=time_ms)
+
+    def dropped(self, epoch: int) -> int:
+        """Readings of `epoch` that were given up."""
+        with self._lock:
+            return self.books[epoch].dropped_count() if epoch in self.books else 0
+
+    def oldest_time_ms(self) -> int | None:
+        """When the oldest frame that waits was sealed, milliseconds since 1970; None when none waits."""
+        if self.oldest >= self.end or self._log is None:
+            return None
+        batch = self._reader().read(self.oldest)
+        return batch[0].timestamp_ms if batch else None
+
+    def manifests(self) -> set[int]:
+        """Numbers of the manifests that waiting frames name. Reads them all."""
+        found: set[int] = set()
+        offset = self.oldest
+        while offset < self.end and (frames := self.read(offset, 256)):
+            found.update(frame.manifest for frame in frames)
+            offset = frames[-1].offset + 1
+        return found
+
+    def give_up(self, *, epoch: int, first: int, stop: int, reason: str) -> None:
+        """Readings that were numbered and never came into a frame; durable when this returns."""
+        with self._lock:
+            self.books.setdefault(epoch, EpochBook()).drop(first, stop, reason)
+        self.save()
+
+    def save(self) -> None:
+        """Write down what is freed, then free it on disk. Does nothing when nothing has changed."""
+        with self._lock:
+            state = self._state()
+        if state == self._saved and not self.lost_state:
+            return
+        self._files.replace(self._directory / STATE_NAME, json.dumps(state).encode())
+        self._saved = state
+        if self._log is not None and state["oldest"] > self._reader().earliest:
+            self._log.truncate_before(STREAM, 0, state["oldest"])
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _open_log(self) -> None:
+        segment_bytes = max(65536, self._bytes_max // 32)
+        settings = LogSettings(partitions=1, segment_bytes=segment_bytes)
+        self._log = EventLog.open(self._directory / "log", {STREAM: settings}, files=self._files, clock=self._clock)
+
+    def _close_log(self) -> None:
+        log, self._log = self._log, None
+        if log is not None:
+            try:
+                log.close()
+            except (OSError, PenstockError) as error:
+                _log.warning("the spool's log did not close cleanly: %s", error)
+
+    def _opened(self) -> EventLog:
+        assert self._log is not None, "the spool is open"
+        return self._log
+
+    def _reader(self) -> Any:
+        return self._opened().reader(STREAM, 0)
+
+    def _take_in(self, offset: int) -> None:
+        """Frames from `offset` on are in the log and not in the books."""
+        end = self._reader().end
+        self.end = end
+        while offset < end:
+            frames = self.read(offset, 256)
+            if not frames:
+                _log.error("the spool cannot be read from offset %d to %d; those frames are passed over", offset, end)
+                break
+            with self._lock:
+                for frame in frames:
+                    self._hold(frame.epoch, frame.first, frame.stop, frame.size)
+            offset = frames[-1].offset + 1
+
+    def _lose_log(self, upto: int) -> None:
+        _log.error("the spool's log ends at %d and should reach %d: what it held is lost, and declared", self.end, upto)
+        self.oldest, self.bytes = self._reader().earliest, 0
+        for book in self.books.values():
+            for start, stop in book.held:
+                book.drop(start, stop, LOG_LOST)
+
+    def _hold(self, epoch: int, first: int, stop: int, size: int) -> None:
+        self.books.setdefault(epoch, EpochBook()).hold(first, stop)
+        self.bytes += size
+
+    def _drop_oldest(self, needed: int) -> None:
+        """Make room for `needed` bytes and a share more. The declaration is durable before anything is removed."""
+        target = max(0, self._bytes_max - needed - self._bytes_max // _DROP_SHARE)
+        dropped = 0
+        while self.bytes > target and self.oldest < self.end:
+            for frame in self.read(self.oldest, 64):
+                if self.bytes <= target:
+                    break
+                with self._lock:
+                    self._drop(frame)
+                dropped += frame.stop - frame.first
+        self.save()
+        _log.error(
+            "the spool is over its budget of %d bytes: its oldest %d readings are dropped", self._bytes_max, dropped
+        )
+
+    def _drop(self, frame: SpooledFrame) -> None:
+        if self._acknowledged.pop(frame.offset, None) is None:
+            self.books[frame.epoch].drop(frame.first, frame.stop, OVER_BUDGET)
+            self.bytes = max(0, self.bytes - frame.size)
+        self.oldest = frame.offset + 1
+
+    def _state(self) -> dict[str, Any]:
+        books = {str(epoch): book.to_json() for epoch, book in self.books.items()}
+        return {"spool": 1, "oldest": self.oldest, "upto": self.end, "bytes": self.bytes, "books": books}
+
+    def _read_state(self) -> dict[str, Any]:
+        path = self._directory / STATE_NAME
+        try:
+            file = self._files.open(path)
+        except FileNotFoundError:
+            self.lost_state = True
+            return {}
+        try:
+            kept = json.loads(file.read(0, file.size()))
+            if kept["spool"] != 1:
+                raise CorruptError(f"its version is {kept['spool']}; this program reads version 1")
+            for book in kept["books"].values():
+                EpochBook.from_json(book)
+        except (ValueError, KeyError, TypeError, AttributeError, CorruptError) as error:
+            _log.error("%s cannot be read (%s): every frame in the spool is sent again", path, error)
+            self.lost_state = True
+            return {}
+        finally:
+            file.close()
+        found: dict[str, Any] = kept
+        return found

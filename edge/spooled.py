@@ -1,0 +1,45 @@
+"""A frame as the spool holds it."""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+
+from streams.errors import CorruptError
+
+_KEY = struct.Struct("<QQII")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SpooledFrame:
+    """`payload` is the frame's bytes; its readings are [first, stop) of `epoch`; `manifest` says what they mean."""
+
+    offset: int
+    epoch: int
+    first: int
+    stop: int
+    manifest: int
+    payload: bytes
+
+    @property
+    def size(self) -> int:
+        """What it counts against the budget."""
+        return frame_bytes(len(self.payload))
+
+
+def frame_bytes(payload_bytes: int) -> int:
+    """What a frame of this size takes in the spool, about."""
+    return payload_bytes + _KEY.size + 16
+
+
+def frame_key(*, epoch: int, first: int, stop: int, manifest: int) -> bytes:
+    """The record key under which a frame is kept, so that its numbers are known without decoding it."""
+    return _KEY.pack(epoch, first, stop - first, manifest)
+
+
+def read_frame(offset: int, key: bytes | None, value: bytes | None) -> SpooledFrame:
+    """A record of the spool as a frame. CorruptError when it is none."""
+    if key is None or value is None or len(key) != _KEY.size:
+        raise CorruptError(f"record {offset} of the spool is not a frame")
+    epoch, first, count, manifest = _KEY.unpack(key)
+    return SpooledFrame(offset, epoch, first, first + count, manifest, value)
