@@ -12,7 +12,7 @@ from streams.errors import JunkError
 
 MANIFEST_BYTES_MAX = 1 << 20
 SERIES_MAX = 65_536
-TYPES = frozenset({"float64", "float32", "int64", "bool", "text"})
+TYPES = ("float64", "float32", "int64", "bool", "text")
 
 _NAME = re.compile(r"[A-Za-z0-9._\-]{1,128}")
 
@@ -51,7 +51,7 @@ def _check_series(series: Any, what: str, ids: set[int], names: set[str]) -> Non
     ids.add(number)
     names.add(name)
     if series.get("type") not in TYPES:
-        raise JunkError(f"{what}: type must be one of {', '.join(sorted(TYPES))}, not {str(series.get('type'))[:80]!r}")
+        raise JunkError(f"{what}: type must be one of {', '.join(TYPES)}, not {str(series.get('type'))[:80]!r}")
     for key in ("resolution", "interval_s", "minimum", "maximum"):
         optional_number(series, key, what)
     for key in ("unit", "description"):
