@@ -18,6 +18,7 @@ from streams.frames.fault import Fault
 PADDING = 16
 
 _U = np.uint64
+# Indices of the inner loops are unsigned: numba then makes no check for negative ones, and LLVM merges the loads.
 _POWERS = np.array(layout.POWERS)
 _SIXTIETHS = np.array([60.0 * 10.0**power for power in range(3, 9)])
 
@@ -50,15 +51,16 @@ _KIND_FLOAT64, _KIND_FLOAT32, _KIND_INT64, _KIND_BOOL, _KIND_TEXT = range(5)
 @njit(cache=True)
 def _load(b, p):
     """8 bytes, little endian; one load instruction once it is compiled."""
+    at = _U(p)
     return (
-        _U(b[p])
-        | _U(b[p + 1]) << _U(8)
-        | _U(b[p + 2]) << _U(16)
-        | _U(b[p + 3]) << _U(24)
-        | _U(b[p + 4]) << _U(32)
-        | _U(b[p + 5]) << _U(40)
-        | _U(b[p + 6]) << _U(48)
-        | _U(b[p + 7]) << _U(56)
+        _U(b[at])
+        | _U(b[at + _U(1)]) << _U(8)
+        | _U(b[at + _U(2)]) << _U(16)
+        | _U(b[at + _U(3)]) << _U(24)
+        | _U(b[at + _U(4)]) << _U(32)
+        | _U(b[at + _U(5)]) << _U(40)
+        | _U(b[at + _U(6)]) << _U(48)
+        | _U(b[at + _U(7)]) << _U(56)
     )
 
 
@@ -107,7 +109,7 @@ def _fixed(b, p, stop, out, o, n):
     if bit + n * width > stop * 8:
         return _TRUNCATED
     for i in range(n):
-        out[o + i] = _signed(_bits(b, bit, width))
+        out[_U(o + i)] = _signed(_bits(b, bit, width))
         bit += width
     return (bit + 7) >> 3
 
@@ -123,14 +125,14 @@ def _rice(b, p, stop, k, out, o, n):
         window = _load(b, bit >> 3) >> _U(bit & 7)
         zeros = np.int64(trailing_zeros(window))
         if zeros < layout.ESCAPE:
-            out[o + i] = _signed((window >> _U(zeros + 1)) & mask | _U(zeros) << _U(k))
+            out[_U(o + i)] = _signed((window >> _U(zeros + 1)) & mask | _U(zeros) << _U(k))
             bit += zeros + 1 + k
         elif zeros > layout.ESCAPE:
             return _CODE
         elif bit + zeros + 1 + 64 > limit:
             return _TRUNCATED
         else:
-            out[o + i] = _signed(_bits(b, bit + zeros + 1, 64))
+            out[_U(o + i)] = _signed(_bits(b, bit + zeros + 1, 64))
             bit += zeros + 1 + 64
     if bit > limit:
         return _TRUNCATED
@@ -141,7 +143,7 @@ def _rice(b, p, stop, k, out, o, n):
 def _residuals(b, p, stop, coding, out, o, n):
     if coding == layout.CODING_ZERO:
         for i in range(n):
-            out[o + i] = 0
+            out[_U(o + i)] = 0
         return p
     if coding == layout.CODING_FIXED:
         return _fixed(b, p, stop, out, o, n)
@@ -179,27 +181,27 @@ def _integers(b, p, stop, out, o, n):
         return p
     if predictor == layout.LEVEL:
         for i in range(o, o + n):
-            out[i] += level
+            out[_U(i)] += level
     elif predictor == layout.LINE:
         for i in range(n):
-            out[o + i] += level + i * slope
+            out[_U(o + i)] += level + i * slope
     elif predictor == layout.DELTA:
         out[o] = level
         for i in range(o + 1, o + n):
-            level += slope + out[i]
-            out[i] = level
+            level += slope + out[_U(i)]
+            out[_U(i)] = level
     else:
         out[o] = level
         level += slope
         out[o + 1] = level
         for i in range(o + 2, o + n):
-            slope += out[i]
+            slope += out[_U(i)]
             level += slope
-            out[i] = level
+            out[_U(i)] = level
     if factor != _U(1):
         by = np.int64(factor)
         for i in range(o, o + n):
-            out[i] *= by
+            out[_U(i)] *= by
     return p
 
 
@@ -228,14 +230,14 @@ def _split(b, p, stop, work, patterns, o, n):
     if p < 0:
         return p
     for i in range(n):
-        if work[i] < 0 or work[i] > 255:
+        if work[_U(i)] < 0 or work[_U(i)] > 255:
             return _EXPONENT
     if p + 3 * n > stop:
         return _TRUNCATED
     for i in range(n):
         bits = np.int64(b[p]) | np.int64(b[p + 1]) << 8 | np.int64(b[p + 2]) << 16
         p += 3
-        patterns[o + i] = _widened(bits >> 23 << 31 | work[i] << 23 | bits & 0x7FFFFF)
+        patterns[_U(o + i)] = _widened(bits >> 23 << 31 | work[_U(i)] << 23 | bits & 0x7FFFFF)
     return p
 
 
@@ -245,9 +247,9 @@ def _narrow_patterns(b, p, stop, work, patterns, o, n):
     if p < 0:
         return p
     for i in range(n):
-        if work[i] < 0 or work[i] > 0xFFFFFFFF:
+        if work[_U(i)] < 0 or work[_U(i)] > 0xFFFFFFFF:
             return _FLOAT32
-        patterns[o + i] = _widened(work[i])
+        patterns[_U(o + i)] = _widened(work[_U(i)])
     return p
 
 
@@ -257,7 +259,7 @@ def _corrections(b, p, stop, work, patterns, o, n):
     if p < 0:
         return p
     for i in range(n):
-        patterns[o + i] += work[i]
+        patterns[_U(o + i)] += work[_U(i)]
     return p
 
 
@@ -271,7 +273,7 @@ def _decimals(b, p, stop, tag, work, values, patterns, o, n):
     else:
         divisor = _SIXTIETHS[tag - layout.SIXTIETHS]
     for i in range(n):
-        values[o + i] = work[i] / divisor
+        values[_U(o + i)] = work[_U(i)] / divisor
     return p if tag < layout.CORRECTED else _corrections(b, p, stop, work, patterns, o, n)
 
 
@@ -282,7 +284,7 @@ def _float32_decimals(b, p, stop, tag, work, values, o, n):
         return p
     divisor = _POWERS[tag - layout.FLOAT32_DECIMAL]
     for i in range(n):
-        values[o + i] = np.float64(np.float32(work[i] / divisor))
+        values[_U(o + i)] = np.float64(np.float32(work[_U(i)] / divisor))
     return p
 
 
@@ -298,7 +300,7 @@ def _steps(b, p, stop, tag, work, values, patterns, o, n):
     if p < 0:
         return p
     for i in range(n):
-        values[o + i] = work[i] * step
+        values[_U(o + i)] = work[_U(i)] * step
     return p if tag == layout.STEP else _corrections(b, p, stop, work, patterns, o, n)
 
 
@@ -349,10 +351,10 @@ def _whole(b, p, stop, kind, values, integers, o, n):
     if p < 0:
         return p
     for i in range(o, o + n):
-        values[i] = integers[i]
+        values[_U(i)] = integers[_U(i)]
     if kind == _KIND_BOOL:
         for i in range(o, o + n):
-            if integers[i] < 0 or integers[i] > 1:
+            if integers[_U(i)] < 0 or integers[_U(i)] > 1:
                 return _BOOL
     return p
 
@@ -413,10 +415,10 @@ def _texts(b, p, stop, work, values, text, dictionary, known, o, n):
     if p < 0:
         return p, known
     for i in range(n):
-        if work[i] < 0 or work[i] >= words:
+        if work[_U(i)] < 0 or work[_U(i)] >= words:
             return _WORD, known
-        text[o + i] = known + work[i]
-        values[o + i] = np.nan
+        text[_U(o + i)] = known + work[_U(i)]
+        values[_U(o + i)] = np.nan
     return p, known + words
 
 
@@ -426,9 +428,9 @@ def _qualities(b, p, stop, work, quality, o, n):
     if p < 0:
         return p
     for i in range(n):
-        if work[i] < 0 or work[i] > 2:
+        if work[_U(i)] < 0 or work[_U(i)] > 2:
             return _QUALITY
-        quality[o + i] = work[i]
+        quality[_U(o + i)] = work[_U(i)]
     return p
 
 
@@ -462,7 +464,7 @@ def _times(b, p, stop, unit_before, reference, times, o, n):
     offset = reference if unit == unit_before else np.int64(0)
     first = times[o] + offset
     for i in range(o, o + n):
-        times[i] = (times[i] + offset) * scale
+        times[_U(i)] = (times[_U(i)] + offset) * scale
     return p, unit, first
 
 
@@ -535,11 +537,11 @@ def decode_bodies(
                     continue
                 if column:
                     for i in range(n):
-                        times[o + i] = times[block + i]
+                        times[_U(o + i)] = times[_U(block + i)]
                 for i in range(o, o + n):
-                    frame[i] = f
-                    series[i] = number
-                    kind[i] = code
+                    frame[_U(i)] = f
+                    series[_U(i)] = number
+                    kind[_U(i)] = code
                 if code <= _KIND_FLOAT32:
                     p = _floats(b, p, stop, encoding, work, values, patterns, o, n)
                 elif code <= _KIND_BOOL:
@@ -558,9 +560,9 @@ def decode_bodies(
             continue
         status[f] = -p
         for i in range(first, last):
-            integers[i] = 0
-            text[i] = -1
-            quality[i] = 0
+            integers[_U(i)] = 0
+            text[_U(i)] = -1
+            quality[_U(i)] = 0
         o = first
     row_start[len(starts)] = o
     return known
