@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +21,14 @@ from simulators.sensor import SimulatedSensor
 from simulators.settings import FleetSettings
 from simulators.truth import TruthFile, truth_path
 from streams.clock import Clock, SystemClock
-from streams.errors import MisuseError, PenstockError
+from streams.errors import MisuseError
 from streams.files import DirectoryLock, DiskFiles, Files
 from streams.names import check_device
 
 _log = logging.getLogger(__name__)
 
 RESTART_PAUSE_S = 5.0
+DISK_THREADS = 4  # they wait for the disk together; more would not make it faster
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,73 +89,79 @@ async def run_fleet(
     settings: FleetSettings, home: Path, stop: asyncio.Event, *, files: Files | None = None, clock: Clock | None = None
 ) -> int:
     """Run the fleet with its state in `home` until `stop` is set. Returns 1 when a device ended before, else 0."""
-    fleet = devices(settings)
-    files, clock = files or DiskFiles(), clock or SystemClock()
-    faults = schedule(settings, fleet)
-    labels = LabelFile(labels_path(home)) if faults else None
-    _log.info(
-        "%d simulated devices, seed %d, one reading each %g s, %s",
-        len(fleet),
-        settings.seed,
-        settings.interval_s,
-        f"faults every {settings.fault_every_s:g} s" if faults else "no faults",
-    )
-    truths = [
-        TruthFile(truth_path(home, each.device), bytes_max=settings.truth_bytes_max) if settings.truth else None
-        for each in fleet
-    ]
+    fleet = Fleet(settings, home, files=files or DiskFiles(), clock=clock or SystemClock())
     try:
-        ended = await asyncio.gather(
-            *[
-                _run_device(settings, home, stop, each, _sensor(settings, each, faults, truth, labels), files, clock)
-                for each, truth in zip(fleet, truths)
-            ]
-        )
+        never_failed = await asyncio.gather(*[fleet.run_device(each, stop) for each in fleet.devices])
     finally:
-        for file in (*truths, labels):
-            if file is not None:
-                file.close()
-    return 0 if all(ended) else 1
+        fleet.close()
+    return 0 if all(never_failed) else 1
 
 
-def _sensor(
-    settings: FleetSettings,
-    each: Device,
-    faults: Schedule | None,
-    truth: TruthFile | None,
-    labels: LabelFile | None,
-) -> SimulatedSensor:
-    return SimulatedSensor(
-        each.device,
-        each.model,
-        seed=settings.seed,
-        interval_s=settings.interval_s,
-        schedule=faults,
-        truth=truth,
-        labels=labels,
-    )
+class Fleet:
+    """What the devices of a fleet share: the fault schedule, the label file, the threads that wait for the disk."""
 
+    def __init__(self, settings: FleetSettings, home: Path, *, files: Files, clock: Clock) -> None:
+        self.devices = devices(settings)
+        self._settings, self._home = settings, home
+        self._files, self._clock = files, clock
+        self._schedule = schedule(settings, self.devices)
+        self._labels = LabelFile(labels_path(home)) if self._schedule else None
+        self._threads = ThreadPoolExecutor(DISK_THREADS, thread_name_prefix="fleet disk")
+        faults = f"faults every {settings.fault_every_s:g} s" if self._schedule else "no faults"
+        _log.info(
+            "%d simulated devices, a reading each %g s, seed %d, %s",
+            len(self.devices),
+            settings.interval_s,
+            settings.seed,
+            faults,
+        )
 
-async def _run_device(
-    settings: FleetSettings,
-    home: Path,
-    stop: asyncio.Event,
-    each: Device,
-    sensor: SimulatedSensor,
-    files: Files,
-    clock: Clock,
-) -> bool:
-    """Run one agent, and again if it fails, as a supervisor does with a real one. Returns whether it never failed."""
-    never_failed = True
-    while not stop.is_set():
-        agent = Agent(_edge_settings(settings, each), home / each.device, sensors=[sensor], files=files, clock=clock)
+    async def run_device(self, each: Device, stop: asyncio.Event) -> bool:
+        """Run one agent, and again if it fails, as a supervisor does with a real one. Returns whether it never did."""
+        never_failed = True
+        truth = self._truth(each)
         try:
-            await agent.run(stop)
-        except (PenstockError, OSError):
-            never_failed = False
-            _log.exception("simulated device %s ended; it starts again in %g s", each.device, RESTART_PAUSE_S)
-            await _pause(stop, RESTART_PAUSE_S)
-    return never_failed
+            while not stop.is_set():
+                try:
+                    await self._agent(each, truth).run(stop)
+                except Exception:  # one device must not end the others
+                    never_failed = False
+                    _log.exception("simulated device %s ended; it starts again in %g s", each.device, RESTART_PAUSE_S)
+                    await _pause(stop, RESTART_PAUSE_S)
+        finally:
+            if truth is not None:
+                truth.close()
+        return never_failed
+
+    def close(self) -> None:
+        """Let go of what the devices share; they have ended before."""
+        self._threads.shutdown()
+        if self._labels is not None:
+            self._labels.close()
+
+    def _truth(self, each: Device) -> TruthFile | None:
+        if not self._settings.truth:
+            return None
+        return TruthFile(truth_path(self._home, each.device), bytes_max=self._settings.truth_bytes_max)
+
+    def _agent(self, each: Device, truth: TruthFile | None) -> Agent:
+        sensor = SimulatedSensor(
+            each.device,
+            each.model,
+            seed=self._settings.seed,
+            interval_s=self._settings.interval_s,
+            schedule=self._schedule,
+            truth=truth,
+            labels=self._labels,
+        )
+        return Agent(
+            _edge_settings(self._settings, each),
+            self._home / each.device,
+            sensors=[sensor],
+            files=self._files,
+            clock=self._clock,
+            executor=self._threads,
+        )
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:
