@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from hub.events import Event, decode
+from hub.events import Event, JunkEvent, decode
 from streams.files import Files
 from streams.record import Record
 
@@ -78,11 +78,14 @@ class Projections:
 
     def feed(self, stream: str, partition: int, record: Record) -> Event:
         """Fold the next record of a partition into every projection that wants it; returns what it means."""
-        event = decode(stream, record.key, record.value, record.timestamp_ms, record.headers)
+        event = _decode(stream, record)
         place = (stream, partition)
         for held in self._held:
             if stream in held.projection.streams and record.offset >= held.positions.get(place, 0):
-                held.projection.fold(event)
+                try:
+                    held.projection.fold(event)
+                except Exception:  # a defect of ours: one record must not keep the hub from all that follow
+                    _log.exception("%s cannot fold %s/%d %d", held.projection.name, stream, partition, record.offset)
                 held.positions[place] = record.offset + 1
         return event
 
@@ -151,3 +154,11 @@ class Projections:
                 self.feed(stream, partition, record)
             at, count = records[-1].offset + 1, count + len(records)
         return count
+
+
+def _decode(stream: str, record: Record) -> Event:
+    try:
+        return decode(stream, record.key, record.value, record.timestamp_ms, record.headers)
+    except Exception as error:  # likewise
+        _log.exception("cannot decode record %d of %s", record.offset, stream)
+        return JunkEvent(None, record.timestamp_ms, stream, f"a defect of the hub: {error!r:.200}")

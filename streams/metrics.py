@@ -25,6 +25,7 @@ class Counter:
 
     def __init__(self) -> None:
         self._value: int | float = 0
+        self._ask: Callable[[], int | float] | None = None
         self._lock = threading.Lock()
 
     def increment(self, by: int | float = 1) -> None:
@@ -34,9 +35,13 @@ class Counter:
         with self._lock:
             self._value += by
 
+    def follow(self, ask: Callable[[], int | float]) -> None:
+        """From now on show what `ask` has counted; it must not block."""
+        self._ask = ask
+
     @property
     def value(self) -> int | float:
-        return self._value
+        return self._ask() if self._ask is not None else self._value
 
 
 class Gauge:

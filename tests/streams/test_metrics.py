@@ -49,6 +49,14 @@ def test_a_gauge_that_follows_is_asked_each_time() -> None:
     assert "queue 2\n" in metrics.render()
 
 
+def test_a_counter_shows_what_another_has_counted() -> None:
+    metrics = Metrics()
+    counts = {"in": 3}
+    metrics.counter("in_total", "In.").follow(lambda: counts["in"])
+    counts["in"] += 1
+    assert metrics.render().endswith("in_total 4\n")
+
+
 @pytest.mark.parametrize(
     ("value", "text"), [(float("nan"), "NaN"), (float("inf"), "+Inf"), (float("-inf"), "-Inf"), (-3, "-3")]
 )
