@@ -69,7 +69,7 @@ def account(books: dict[int, EpochBook], *, epoch: int, produced: int, pending: 
     earlier = [
         {"epoch": number, **_entry(book, book.sealed, book.held)}
         for number, book in sorted(books.items())
-        if number != epoch and len(book.held)
+        if number != epoch and (len(book.held) or book.dropped_count())
     ]
     now = _entry(books.get(epoch, EpochBook()), produced, held)
     return {"epoch": epoch, "time_ms": time_ms, **now, "earlier": earlier}

@@ -22,6 +22,8 @@ class Book:
     duplicates: int = 0
     """Readings that came once more."""
     account: Account | None = None
+    closed: bool = False
+    """The device has gone on to a newer epoch and says no more of this one: it holds nothing of it."""
 
 
 class Accounts:
@@ -39,8 +41,7 @@ class Accounts:
             case FrameEvent():
                 self._receive(event)
             case AccountEvent():
-                for account in event.accounts:
-                    _adopt(self._book(event.device, account.epoch), account)
+                self._account(event.device, event.accounts)
 
     def frames_and_readings(self, device: str) -> tuple[int, int]:
         """How many frames and readings of a device the log has, each counted once."""
@@ -61,7 +62,13 @@ class Accounts:
         """Take over a snapshot in place of what is there. KeyError, TypeError or ValueError when it cannot be one."""
         books: dict[str, dict[int, Book]] = {}
         for each in state["books"]:
-            book = Book(SequenceSet(each["received"]), each["frames"], each["duplicates"], _account(each["account"]))
+            book = Book(
+                received=SequenceSet(each["received"]),
+                frames=each["frames"],
+                duplicates=each["duplicates"],
+                account=_account(each["account"]),
+                closed=each["closed"],
+            )
             books.setdefault(each["device"], {})[each["epoch"]] = book
         self._books = books
 
@@ -72,26 +79,38 @@ class Accounts:
         book.duplicates += header.count - new
         book.frames += new > 0
 
+    def _account(self, device: str, accounts: tuple[Account, ...]) -> None:
+        for account in accounts:
+            _adopt(self._book(device, account.epoch), account)
+        for epoch in self._books[device].keys() - {account.epoch for account in accounts}:
+            if epoch < accounts[0].epoch:
+                self._books[device][epoch].closed = True
+
     def _book(self, device: str, epoch: int) -> Book:
         return self._books.setdefault(device, {}).setdefault(epoch, Book())
 
 
 def _adopt(book: Book, account: Account) -> None:
+    book.closed = False
     if book.account is None or account.produced >= book.account.produced:  # an older one may come late
         book.account = account
 
 
 def _row(device: str, epoch: int, book: Book) -> dict[str, Any]:
     account = book.account or Account(epoch, 0)
+    received = book.received.spans()
+    produced, held = account.produced, account.held
+    if book.closed:  # then what was not received is not in the device either
+        produced, held = max(produced, received[-1][1] if received else 0), ()
     return {
         "device": device,
         "epoch": epoch,
-        "produced": account.produced,
-        "held": [list(span) for span in account.held],
+        "produced": produced,
+        "held": [list(span) for span in held],
         "dropped": [each.to_json() for each in account.dropped],
         "thinned": [each.to_json() for each in account.thinned],
         "account_time_ms": account.time_ms,
-        "received": [list(span) for span in book.received],
+        "received": [list(span) for span in received],
         "duplicates": book.duplicates,
     }
 
@@ -104,6 +123,7 @@ def _shown(device: str, epoch: int, book: Book) -> dict[str, Any]:
         "received": book.received.spans(),
         "frames": book.frames,
         "duplicates": book.duplicates,
+        "closed": book.closed,
         "account": account
         and {
             "epoch": account.epoch,

@@ -65,6 +65,34 @@ def test_epochs_are_kept_apart_and_earlier_ones_are_accounted_for_too() -> None:
     assert reconcile({"accounts": accounts.to_json()}, None).totals.held == 10
 
 
+def test_what_a_device_held_in_an_epoch_that_it_no_longer_speaks_of_is_lost() -> None:
+    accounts = folded(
+        event(account("press", 7, 100, held=[[80, 100]])),
+        frame(0, 80),
+        frame(90, 5),
+        frame(105, 5),
+    )
+    before = reconcile({"accounts": accounts.to_json()}, None)
+    assert before.balanced and before.totals.held == 20
+    accounts.fold(event(account("press", 8, 0)))
+    after = reconcile({"accounts": accounts.to_json()}, None)
+    assert after.accounts[0].lost_ranges == ((80, 90), (95, 105))
+
+
+def test_an_earlier_epoch_is_open_as_long_as_it_is_listed() -> None:
+    earlier = [{"epoch": 7, "produced": 100, "held": [[80, 100]]}]
+    accounts = folded(
+        event(account("press", 7, 100, held=[[80, 100]])),
+        frame(0, 80),
+        event(account("press", 8, 0, earlier=earlier)),
+    )
+    assert reconcile({"accounts": accounts.to_json()}, None).totals.held == 20
+    accounts.fold(event(account("press", 8, 5, held=[[0, 5]])))
+    assert reconcile({"accounts": accounts.to_json()}, None).totals.lost == 20
+    accounts.fold(event(account("press", 8, 5, held=[[0, 5]], earlier=earlier)))
+    assert reconcile({"accounts": accounts.to_json()}, None).totals.lost == 0
+
+
 def test_an_older_account_that_comes_late_changes_nothing() -> None:
     accounts = folded(
         event(account("press", 7, 100, held=[])),
