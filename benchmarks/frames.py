@@ -12,6 +12,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -101,11 +102,9 @@ def cut(sensors: Sequence[Sensor], clock: str, n: int, *, arrays: bool) -> list[
     sequence = 0
     for at in range(0, len(sensors[0].values) - n + 1, n):
         rows = slice(at, at + n)
-        columns = [
-            Column(number, Kind.FLOAT64, sensor.values[rows] if arrays else sensor.values[rows].tolist())
-            for number, sensor in enumerate(sensors)
-        ]
-        times = [sensor.times_ns[rows] if arrays else sensor.times_ns[rows].tolist() for sensor in sensors]
+        values: list[Any] = [sensor.values[rows] if arrays else sensor.values[rows].tolist() for sensor in sensors]
+        columns = [Column(number, Kind.FLOAT64, found) for number, found in enumerate(values)]
+        times: list[Any] = [sensor.times_ns[rows] if arrays else sensor.times_ns[rows].tolist() for sensor in sensors]
         blocks = [Block(times[0], columns)] if clock == "tick" else [Block(t, [c]) for t, c in zip(times, columns)]
         frames.append(Frame(1_790_000_000, sequence, 0x12345678, ClockQuality.SYNCHRONISED, blocks))
         sequence += frames[-1].count
@@ -161,7 +160,7 @@ def as_arrow(frame: Frame) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
         writer.write_batch(batch)
-    return sink.getvalue().to_pybytes()
+    return bytes(sink.getvalue().to_pybytes())
 
 
 def from_arrow(data: Sequence[bytes]) -> list[NDArray[np.generic]]:

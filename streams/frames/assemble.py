@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -16,8 +17,8 @@ from streams.frames.varint import put_unsigned
 Floats = Any
 """Floats in the encoder's own form: a list, or a numpy array."""
 
-PATCHED_PART = 4
-"""At most one value in so many is patched; with more, the column is written as patterns."""
+LITERAL_PART = 4
+"""At most one value in so many is a literal; with more, the column is written as patterns."""
 
 _EMPTY = {
     Kind.FLOAT64: layout.DECIMAL,
@@ -201,23 +202,30 @@ class _Writer:
         values = self._backend.floats(column.values, column.series)
         if float32:
             self._check_float32(values, column)
-        specials = self._backend.special_rows(values)
+        marks = self._marks(values)
         place = len(out) - 1
         encoded = None
-        if len(specials) * PATCHED_PART <= len(column.values):
-            encoded = self._plain(self._backend.without(values, specials) if specials else values, column, float32)
-        if encoded is None or (specials and encoded.tag in _RAW):
-            specials, encoded = [], encode_raw(self._backend.columns(values), self._size, float32=float32)
-        out[place] = encoded.tag | (layout.PATCHED if specials else 0)
+        if len(_literals(marks)) * LITERAL_PART <= len(column.values) and len(marks) < len(column.values):
+            encoded = self._plain(self._backend.without(values, list(marks)) if marks else values, column, float32)
+        if encoded is None or (marks and encoded.tag in _RAW):
+            marks, encoded = {}, encode_raw(self._backend.columns(values), self._size, float32=float32)
+        out[place] = encoded.tag | (layout.PATCHED if marks else 0)
         self._put_encoded(out, encoded)
-        if specials:
-            self._put_patches(out, values, specials, float32)
+        if marks:
+            self._put_patches(out, values, marks, float32)
+
+    def _marks(self, values: Floats) -> dict[int, int]:
+        """The marks of the rows that hold -0.0, NaN or an infinity."""
+        patterns = {row: self._backend.pattern(values, row) for row in self._backend.special_rows(values)}
+        return {row: layout.MARKED_PATTERNS.get(pattern, layout.MARK_LITERAL) for row, pattern in patterns.items()}
 
     def _plain(self, values: Floats, column: Column, float32: bool) -> Encoded:
         columns = self._backend.columns(values)
         if float32:
             return encode_float32(columns, hints=self._hints, series=column.series, size=self._size)
         resolution = self._resolutions.get(column.series)
+        if resolution is not None and not 0 < resolution < math.inf:
+            raise MisuseError(f"series {column.series}: resolution {resolution!r} is not a finite number above 0")
         return encode_float64(columns, hints=self._hints, series=column.series, resolution=resolution, size=self._size)
 
     def _check_float32(self, values: Floats, column: Column) -> None:
@@ -238,12 +246,9 @@ class _Writer:
         self._put_encoded(out, encoded)
         return len(out)
 
-    def _put_patches(self, out: bytearray, values: Floats, rows: list[int], float32: bool) -> None:
-        put_unsigned(out, len(rows))
-        before = -1
-        for row in rows:
-            put_unsigned(out, row - before - 1)
-            before = row
+    def _put_patches(self, out: bytearray, values: Floats, marks: dict[int, int], float32: bool) -> None:
+        self._put_list(out, [marks.get(row, 0) for row in range(len(values))])
+        for row in _literals(marks):
             pattern = self._backend.pattern(values, row)
             if float32:
                 narrow = narrowed(pattern)
@@ -261,6 +266,10 @@ class _Writer:
             out += encoded
         places = {text: place for place, text in enumerate(words)}
         self._put_list(out, [places[text] for text in values])
+
+
+def _literals(marks: dict[int, int]) -> list[int]:
+    return [row for row, mark in marks.items() if mark == layout.MARK_LITERAL]
 
 
 def _utf8(text: str, series: int) -> bytes:

@@ -187,16 +187,21 @@ def _text(reader: Reader) -> str:
 
 
 def _patch(reader: Reader, values: list[float], kind: Kind) -> None:
-    """Put the values that do not fit the encoding (-0.0, NaN, infinities) in their places, bit by bit."""
-    row = -1
-    for _ in range(reader.unsigned()):
-        row += reader.unsigned() + 1
-        if row >= len(values):
-            raise refuse(Fault.PATCH)
-        if kind == Kind.FLOAT64:
-            (values[row],) = struct.unpack("<d", reader.take(8))
-        else:
-            values[row] = widened(int.from_bytes(reader.take(4), "little"))
+    """Put the values that no integer stands for (-0.0, NaN, infinities) in their places, bit by bit."""
+    marks = reader.integers(len(values))
+    if min(marks) < 0 or max(marks) > layout.MARK_LITERAL:
+        raise refuse(Fault.PATCH)
+    for row, mark in enumerate(marks):
+        if mark == layout.MARK_LITERAL:
+            values[row] = _literal(reader, kind)
+        elif mark:
+            values[row] = _MARKED[mark]
+
+
+def _literal(reader: Reader, kind: Kind) -> float:
+    if kind == Kind.FLOAT32:
+        return widened(int.from_bytes(reader.take(4), "little"))
+    return _floats([int.from_bytes(reader.take(8), "little")])[0]
 
 
 def _quality(reader: Reader, rows: int) -> bytes | None:
@@ -218,3 +223,5 @@ _OTHERS: dict[int, tuple[Kind, Callable[[Reader, int, int], list[Any]]]] = {
     layout.BOOL: (Kind.BOOL, _bools),
     layout.TEXT: (Kind.TEXT, _texts),
 }
+
+_MARKED = {mark: _floats([pattern])[0] for pattern, mark in layout.MARKED_PATTERNS.items()}

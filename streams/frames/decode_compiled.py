@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,11 +42,32 @@ class Decoded:
     """Why a frame was refused, by its index; it has no rows."""
 
 
+READINGS_PER_BATCH = 1 << 22
+
+
+def batches(frames: Sequence[Bytes], readings_max: int = READINGS_PER_BATCH) -> Iterator[range]:
+    """Cut frames into runs that declare at most `readings_max` readings (or are one frame), for `decode_many`.
+
+    A few bytes may declare a million readings, so whoever decodes what strangers sent bounds the readings of a call.
+    """
+    start = readings = 0
+    for index, data in enumerate(frames):
+        try:
+            count = read_header(data).count
+        except FrameError:
+            count = 0
+        if index > start and readings + count > readings_max:
+            yield range(start, index)
+            start, readings = index, 0
+        readings += count
+    if start < len(frames):
+        yield range(start, len(frames))
+
+
 def decode_many(frames: Sequence[Bytes]) -> Decoded:
     """Decode every frame. A damaged one gives an entry in `errors` and no rows; the others are not affected.
 
-    Memory is about 40 bytes for each reading that the headers declare (at most READINGS_MAX a frame): whoever reads
-    frames of strangers should bound the sum of `read_header(...).count` a call.
+    Memory is about 40 bytes for each reading that the headers declare, at most READINGS_MAX a frame; see `batches`.
     """
     headers: list[FrameHeader | None] = []
     bodies: list[Bytes] = []

@@ -52,7 +52,7 @@ SENTENCES = {
     Fault.SCALE: "a scaled integer column has a factor below 2",
     Fault.SERIES: f"a series number is over {layout.SERIES_MAX}",
     Fault.TAG: "a column has an unknown tag",
-    Fault.PATCH: "a patch lies outside its column",
+    Fault.PATCH: "a patch mark is not 0 to 5",
     Fault.STEP: "the step of a column is not a finite number above 0",
     Fault.EXPONENT: "a float32 exponent is not 0 to 255",
     Fault.FLOAT32: "a float32 pattern is not of 32 bits",

@@ -92,12 +92,12 @@ def encode_float64(
     values: FloatValues, *, hints: Hints | None, series: int, resolution: float | None, size: Size
 ) -> Encoded:
     """Choose how to write a float64 column of finite values without -0.0."""
-    return _hinted(values, hints, series, lambda: _search_float64(values, resolution, size))
+    return _hinted(values, hints, series, False, lambda: _search_float64(values, resolution, size))
 
 
 def encode_float32(values: FloatValues, *, hints: Hints | None, series: int, size: Size) -> Encoded:
     """Choose how to write a float32 column of finite values without -0.0, all of which float32 can hold."""
-    return _hinted(values, hints, series, lambda: _search_float32(values, size))
+    return _hinted(values, hints, series, True, lambda: _search_float32(values, size))
 
 
 def encode_raw(values: FloatValues, size: Size, *, float32: bool) -> Encoded:
@@ -111,11 +111,14 @@ def encode_raw(values: FloatValues, size: Size, *, float32: bool) -> Encoded:
     return split if size(split) <= size(whole) else whole
 
 
-def _hinted(values: FloatValues, hints: Hints | None, series: int, search: Callable[[], Encoded]) -> Encoded:
+def _hinted(
+    values: FloatValues, hints: Hints | None, series: int, float32: bool, search: Callable[[], Encoded]
+) -> Encoded:
     if hints is None:
         return search()
     tag, frames_left, step = hints.get(series, (0, 0, 0.0))
-    encoded = _attempt(values, tag, step) if frames_left > 0 else None
+    usable = frames_left > 0 and (tag >= layout.FLOAT32_SPLIT) == float32  # a series may have changed its type
+    encoded = _attempt(values, tag, step) if usable else None
     if encoded is None:
         frames_left = HINT_FRAMES
         encoded = search()
@@ -192,12 +195,14 @@ def _repeated_raw(values: FloatValues, tag: int) -> Encoded | None:
 def _steps(values: FloatValues) -> Iterator[float]:
     """Guesses of the step of a converter whose resolution nobody declared: values = counts * step."""
     gap = values.gap()
-    if gap <= 0 or values.peak / gap > _COUNTS_MAX:
+    if gap / _GAP_PARTS[-1] <= 0 or values.peak / gap > _COUNTS_MAX:
         return
-    for part in (1, 2, 3):
-        step = values.peak / round(values.peak / (gap / part))
-        yield _rounded_step(step)
-        yield step
+    for part in _GAP_PARTS:
+        counts = round(values.peak / (gap / part))
+        if counts:
+            step = values.peak / counts
+            yield _rounded_step(step)
+            yield step
 
 
 def _rounded_step(step: float) -> float:
@@ -211,3 +216,5 @@ def _rounded_step(step: float) -> float:
 
 
 _COUNTS_MAX = float(1 << 32)
+_GAP_PARTS = (1, 2, 3)
+"""The smallest gap may be of two or three steps."""

@@ -101,8 +101,8 @@ def read_body(data: Bytes, header: FrameHeader) -> Bytes:
     inflater = zlib.decompressobj(-15)
     try:
         inflated = inflater.decompress(body[at:], size + 1)
-    except zlib.error as error:
-        raise FrameError(f"frame refused: its blocks do not inflate ({error})") from None
+    except zlib.error:
+        raise FrameError("frame refused: its blocks are not raw deflate") from None
     if len(inflated) != size or not inflater.eof or inflater.unused_data:
         raise FrameError(f"frame refused: its blocks do not inflate to the {size} bytes that it declares")
     return inflated

@@ -21,6 +21,7 @@ _U = np.uint64
 # Indices of the inner loops are unsigned: numba then makes no check for negative ones, and LLVM merges the loads.
 _POWERS = np.array(layout.POWERS)
 _SIXTIETHS = np.array([60.0 * 10.0**power for power in range(3, 9)])
+_MARKED = np.array([0, *layout.MARKED_PATTERNS], np.uint64).view(np.int64)
 
 _TRUNCATED = -int(Fault.TRUNCATED)
 _NUMBER = -int(Fault.NUMBER)
@@ -321,25 +322,24 @@ def _floats(b, p, stop, tag, work, values, patterns, o, n):
 
 
 @njit(cache=True)
-def _patches(b, p, stop, kind, patterns, o, n):
-    size = 8 if kind == _KIND_FLOAT64 else 4
-    count, p = _unsigned(b, p, stop)
+def _patches(b, p, stop, kind, work, patterns, o, n):
+    p = _integers(b, p, stop, work, 0, n)
     if p < 0:
         return p
-    row = np.int64(-1)
-    for _ in range(count):
-        gap, p = _unsigned(b, p, stop)
-        if p < 0:
-            return p
-        if gap >= _U(n):
+    size = 8 if kind == _KIND_FLOAT64 else 4
+    for i in range(n):
+        mark = work[_U(i)]
+        if mark == 0:
+            continue
+        if mark < 0 or mark > layout.MARK_LITERAL:
             return _PATCH
-        row += np.int64(gap) + 1
-        if row >= n:
-            return _PATCH
+        if mark < layout.MARK_LITERAL:
+            patterns[_U(o + i)] = _MARKED[mark]
+            continue
         if p + size > stop:
             return _TRUNCATED
         pattern = np.int64(_load(b, p))
-        patterns[o + row] = pattern if size == 8 else _widened(pattern & 0xFFFFFFFF)
+        patterns[_U(o + i)] = pattern if size == 8 else _widened(pattern & 0xFFFFFFFF)
         p += size
     return p
 
@@ -549,7 +549,7 @@ def decode_bodies(
                 else:
                     p, words = _texts(b, p, stop, work, values, text, dictionary, words, o, n)
                 if p >= 0 and tag & layout.PATCHED:
-                    p = _patches(b, p, stop, code, patterns, o, n)
+                    p = _patches(b, p, stop, code, work, patterns, o, n)
                 if p >= 0 and tag & layout.QUALIFIED:
                     p = _qualities(b, p, stop, work, quality, o, n)
                 o += n

@@ -58,6 +58,11 @@ INT64 = 58
 BOOL = 59
 TEXT = 60
 
+# Patches: one mark a row for what no integer stands for.
+MARK_LITERAL = 5
+MARKED_PATTERNS = {1 << 63: 1, 0x7FF8 << 48: 2, 0x7FF0 << 48: 3, 0xFFF0 << 48: 4}
+"""-0.0, NaN, +inf and -inf as float64 patterns, and their marks; other NaNs are literals."""
+
 POWERS = tuple(10.0**power for power in range(DECIMAL_DIGITS_MAX + 1))
 """Exact in float64."""
 
