@@ -107,10 +107,10 @@ class Agent:
             try:
                 await self._serve(storage, recorder, sampling, executor, stop)
             finally:
+                await _end(sampling)  # sources stop first, whatever it was that ended us
                 await recorder.in_disk_order(storage.close)
         finally:
-            sampling.cancel()
-            await asyncio.gather(sampling, return_exceptions=True)
+            await _end(sampling)
 
     async def _serve(
         self,
@@ -140,9 +140,7 @@ class Agent:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(sending, self._settings.stop_timeout_s + 2.0)
         finally:
-            for task in (recording, sending, *others):
-                task.cancel()
-            await asyncio.gather(recording, sending, *others, return_exceptions=True)
+            await _end(sampling, recording, sending, *others)
             await commands.close()
 
     # -- parts -------------------------------------------------------------------------------------------------------
@@ -244,6 +242,12 @@ async def _first_failure(tasks: Sequence[asyncio.Task[None]], stop: asyncio.Even
                 task.result()
     finally:
         stopped.cancel()
+
+
+async def _end(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def run(settings: EdgeSettings, state: Path) -> int:
