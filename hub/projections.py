@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 from hub.events import Event, JunkEvent, decode
 from streams.files import Files
+from streams.log import DamagedRange
 from streams.record import Record
 
 _log = logging.getLogger("penstock.hub.projections")
@@ -40,8 +41,15 @@ class Reader(Protocol):
 class Projection(Protocol):
     """A state folded from events. `fold` may depend on nothing but the events, and must not block."""
 
-    name: str
-    streams: tuple[str, ...]
+    @property
+    def name(self) -> str:
+        """What its snapshot is called."""
+        ...
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Which streams it is folded from."""
+        ...
 
     def fold(self, event: Event) -> object: ...
 
@@ -149,7 +157,13 @@ class Projections:
                     *(stream, partition, at, reader.earliest),
                 )
             at = reader.earliest
-        while at < end and (records := reader.read(at)):
+        while at < end:
+            try:
+                records = reader.read(at)
+            except DamagedRange as damage:
+                _log.error("%s/%d: what is damaged is not folded, counts may be too low: %s", stream, partition, damage)
+                at = damage.resume
+                continue
             for record in records:
                 self.feed(stream, partition, record)
             at, count = records[-1].offset + 1, count + len(records)

@@ -114,7 +114,7 @@ class Registry:
     def _device(self, event: Event) -> Device:
         device = self._devices.get(event.device or "")
         if device is None:
-            device = Device(event.device or "", first_seen_ms=event.time_ms, last_seen_ms=event.time_ms)
+            device = Device(event.device or "", first_seen_ms=event.time_ms, last_seen_ms=0)
             self._devices[device.device] = device
         device.first_seen_ms = min(device.first_seen_ms, event.time_ms)
         if not isinstance(event, ConnectionEvent) or event.connected:  # an ended connection is no sign of life

@@ -7,7 +7,7 @@ from typing import Any
 
 from hub.events import DEVICE_HEADER, Event, connection_value, decode, device_key, dump
 from streams import names
-from streams.frames.header import FrameHeader
+from streams.frames import Block, ClockQuality, Column, Frame, FrameHeader, encode
 from streams.record import NewRecord, Record
 
 NOW_MS = 1_700_000_000_000
@@ -42,6 +42,14 @@ def connection(device: str, connected: bool, *, time_ms: int = NOW_MS, address: 
 def result(device: str, key: str, step: int, new_state: str, *, time_ms: int = NOW_MS, **more: Any) -> NewRecord:
     body = {"key": key, "step": step, "state": new_state, "time_ms": time_ms, "device": device, **more}
     return NewRecord(key.encode(), dump(body), time_ms, ((DEVICE_HEADER, device.encode()),))
+
+
+def frame(epoch: int, sequence: int, count: int, manifest_id: int = 0) -> bytes:
+    """A frame with `count` readings of one series."""
+    column = Column(series=0, kind="float64", values=[0.5 * row for row in range(count)])
+    times_ns = [NOW_MS * 1_000_000 + row * 10**9 for row in range(count)]
+    blocks = (Block(times_ns=times_ns, columns=(column,)),)
+    return encode(Frame(epoch, sequence, manifest_id, ClockQuality.SYNCHRONISED, blocks))
 
 
 def stream_of(record: NewRecord) -> str:
