@@ -129,12 +129,19 @@ class Projections:
     def _path(self, projection: Projection) -> Path:
         return self._directory / f"{projection.name}.json"
 
+    def _read(self, path: Path) -> bytes:
+        file = self._files.open(path)
+        try:
+            return file.read(0, file.size())
+        finally:
+            file.close()
+
     def _load(self, held: _Held, ends: Mapping[Place, int]) -> None:
         path = self._path(held.projection)
         if not self._files.exists(path):
             return
         try:
-            document = json.loads(path.read_bytes())
+            document = json.loads(self._read(path))
             positions = {(stream, partition): at for stream, partition, at in document["positions"]}
             if document["version"] != SNAPSHOT_VERSION:
                 raise ValueError(f"its version is {document['version']}, this program writes {SNAPSHOT_VERSION}")
