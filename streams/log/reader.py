@@ -113,7 +113,11 @@ class StreamReader:
             if position < stop:
                 if taken:
                     return
-                raise self._damage(file, position, stop, base, offset, end)
+                damage = self._damage(file, position, stop, base, offset, end)
+                if damage.resume > offset:
+                    raise damage
+                _, base, position = self._place  # it lies before what was asked for: pass over it
+                continue
             following = self._following(base)
             if following is None or (taken and following > offset):
                 return
