@@ -11,25 +11,28 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-
-from streams.log import EventLog, LogSettings
 
 from edge.account import EpochBook, account
 from edge.spooled import SpooledFrame, frame_bytes, frame_key, read_frame
 from streams.clock import Clock
-from streams.errors import CorruptError, PenstockError
+from streams.errors import CorruptError
 from streams.files import Files
+from streams.log import DamagedRange, EventLog, LogSettings, StreamReader
 from streams.record import NewRecord
+from streams.sequences import SequenceSet
 
 _log = logging.getLogger(__name__)
 
 STREAM = "spool"
 STATE_NAME = "spool.json"
 OVER_BUDGET = "spool over its budget"
-LOG_LOST = "spool damaged"
+DAMAGED = "spool damaged"
 
+_READ_BYTES = 256 * 1024
+_FRAMES_AT_ONCE = 256
 _DROP_SHARE = 16
 """When the budget is reached, a sixteenth of it is given up at once: each time costs a sync of the disk."""
 
@@ -47,7 +50,8 @@ class Spool:
         self._bytes_max = bytes_max
         self._lock = threading.Lock()
         self._log: EventLog | None = None
-        self._acknowledged: dict[int, SpooledFrame] = {}
+        self._reader: StreamReader | None = None
+        self._acknowledged: set[int] = set()
         self._saved: dict[str, Any] = {}
         self.books: dict[int, EpochBook] = {}
         self.oldest = 0
@@ -61,30 +65,22 @@ class Spool:
     # -- opening and closing -----------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Open or make it, and take in what an earlier start left."""
+        """Open or make it, and take in what an earlier start left. Writes no state: `save` does, when all is known."""
         self._files.make_directory(self._directory)
         kept = self._read_state()
-        self._open_log()
-        self.oldest = max(self._reader().earliest, int(kept.get("oldest", 0)))
-        self.end = self._reader().end
-        self.bytes = int(kept.get("bytes", 0))
-        self.books = {int(epoch): EpochBook.from_json(book) for epoch, book in kept.get("books", {}).items()}
-        upto = int(kept.get("upto", 0))
-        if self.end < upto:
-            self._lose_log(upto)
-            upto = 0
-        self._take_in(max(self.oldest, upto))
-        if not kept:
-            self.save()
+        settings = LogSettings(partitions=1, segment_bytes=max(65536, self._bytes_max // 32))
+        self._log = EventLog.open(self._directory / "log", {STREAM: settings}, files=self._files, clock=self._clock)
+        self._reader = self._log.reader(STREAM)
+        self._start(kept, earliest=self._reader.earliest, end=self._log.end_offset(STREAM))
+        self._saved = kept
 
     def close(self) -> None:
-        """Write down what is known and close."""
-        if self._log is None:
-            return
-        try:
-            self.save()
-        finally:
-            self._close_log()
+        """Let go of the files. What `save` has not written is read from the log again."""
+        log, self._log = self._log, None
+        if self._reader is not None:
+            self._reader.close()
+        if log is not None:
+            log.close()
 
     @property
     def frames(self) -> int:
@@ -106,9 +102,6 @@ class Spool:
 
     def append(self, payload: bytes, *, epoch: int, first: int, stop: int, manifest: int) -> None:
         """Keep a frame; durable when this returns. A frame that is there already is not kept twice."""
-        if self._log is None:  # an earlier call failed
-            self._open_log()
-            self._take_in(self.end)
         if self.sealed_to(epoch) >= stop:
             return
         size = frame_bytes(len(payload))
@@ -116,26 +109,24 @@ class Spool:
             self._drop_oldest(size)
         key = frame_key(epoch=epoch, first=first, stop=stop, manifest=manifest)
         record = NewRecord(key=key, value=payload, timestamp_ms=self._clock.time_ns() // 1_000_000)
-        try:
-            self._opened().append_durable(STREAM, [record])
-        except (OSError, PenstockError):
-            self._close_log()  # what the disk holds now is unknown: read it again before the next try
-            raise
+        log = self._opened()
+        log.append_durable(STREAM, [record])
         with self._lock:
             self._hold(epoch, first, stop, size)
-            self.end = self._reader().end
+            self.end = log.end_offset(STREAM)
 
     def read(self, offset: int, frames: int) -> list[SpooledFrame]:
-        """Up to `frames` frames from `offset` on."""
+        """Up to `frames` frames from `offset` on. What is damaged on disk is declared and passed over."""
         found: list[SpooledFrame] = []
         while len(found) < frames and offset < self.end:
-            batch = self._reader().read(offset)
-            if not batch:
-                break
-            for record in batch:
-                if record.offset >= offset:
-                    found.append(read_frame(record.offset, record.key, record.value))
-            offset = batch[-1].offset + 1
+            try:
+                more = self._read(offset)
+            except DamagedRange as damage:
+                self._give_up_damage(damage)
+                offset = damage.resume
+                continue
+            found += more
+            offset = more[-1].offset + 1
         return found[:frames]
 
     def acknowledge(self, frame: SpooledFrame) -> None:
@@ -146,11 +137,9 @@ class Spool:
                 return
             if frame.offset in self._acknowledged:
                 return
-            self._acknowledged[frame.offset] = frame
             self.books[frame.epoch].acknowledge(frame.first, frame.stop)
             self.bytes = max(0, self.bytes - frame.size)
-            while self._acknowledged.pop(self.oldest, None) is not None:
-                self.oldest += 1
+            self._free({frame.offset})
 
     def account(self, *, epoch: int, produced: int, time_ms: int) -> dict[str, Any]:
         """What to tell the hub, when the numbers below `produced` are used and durable."""
@@ -166,16 +155,14 @@ class Spool:
 
     def oldest_time_ms(self) -> int | None:
         """When the oldest frame that waits was sealed, milliseconds since 1970; None when none waits."""
-        if self.oldest >= self.end or self._log is None:
-            return None
-        batch = self._reader().read(self.oldest)
-        return batch[0].timestamp_ms if batch else None
+        frames = self.read(self.oldest, 1)
+        return frames[0].sealed_ms if frames else None
 
     def manifests(self) -> set[int]:
         """Numbers of the manifests that waiting frames name. Reads them all."""
         found: set[int] = set()
         offset = self.oldest
-        while offset < self.end and (frames := self.read(offset, 256)):
+        while frames := self.read(offset, _FRAMES_AT_ONCE):
             found.update(frame.manifest for frame in frames)
             offset = frames[-1].offset + 1
         return found
@@ -190,59 +177,82 @@ class Spool:
         """Write down what is freed, then free it on disk. Does nothing when nothing has changed."""
         with self._lock:
             state = self._state()
-        if state == self._saved and not self.lost_state:
+        if state == self._saved:
             return
         self._files.replace(self._directory / STATE_NAME, json.dumps(state).encode())
         self._saved = state
-        if self._log is not None and state["oldest"] > self._reader().earliest:
-            self._log.truncate_before(STREAM, 0, state["oldest"])
+        self._opened().truncate_before(STREAM, 0, int(state["oldest"]))
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _open_log(self) -> None:
-        segment_bytes = max(65536, self._bytes_max // 32)
-        settings = LogSettings(partitions=1, segment_bytes=segment_bytes)
-        self._log = EventLog.open(self._directory / "log", {STREAM: settings}, files=self._files, clock=self._clock)
-
-    def _close_log(self) -> None:
-        log, self._log = self._log, None
-        if log is not None:
-            try:
-                log.close()
-            except (OSError, PenstockError) as error:
-                _log.warning("the spool's log did not close cleanly: %s", error)
+    def _start(self, kept: dict[str, Any], *, earliest: int, end: int) -> None:
+        self.books = {int(epoch): EpochBook.from_json(book) for epoch, book in kept.get("books", {}).items()}
+        self.bytes, self.end = int(kept.get("bytes", 0)), end
+        oldest, upto = int(kept.get("oldest", 0)), int(kept.get("upto", 0))
+        self.oldest = max(oldest, earliest)
+        is_short = end < upto or oldest < earliest
+        if end < upto:
+            _log.error("the spool's log ends at %d and should reach %d", end, upto)
+            self.oldest, self.bytes, upto = earliest, 0, earliest
+        self._take_in(max(self.oldest, upto))
+        if is_short:
+            self._declare_lost()
 
     def _opened(self) -> EventLog:
         assert self._log is not None, "the spool is open"
         return self._log
 
-    def _reader(self) -> Any:
-        return self._opened().reader(STREAM, 0)
+    def _read(self, offset: int) -> list[SpooledFrame]:
+        """Some frames from `offset` on, which is below the end."""
+        assert self._reader is not None, "the spool is open"
+        records = self._reader.read(offset, bytes_max=_READ_BYTES)
+        return [read_frame(record) for record in records]
 
     def _take_in(self, offset: int) -> None:
         """Frames from `offset` on are in the log and not in the books."""
-        end = self._reader().end
-        self.end = end
-        while offset < end:
-            frames = self.read(offset, 256)
-            if not frames:
-                _log.error("the spool cannot be read from offset %d to %d; those frames are passed over", offset, end)
-                break
+        while frames := self.read(offset, _FRAMES_AT_ONCE):
             with self._lock:
                 for frame in frames:
                     self._hold(frame.epoch, frame.first, frame.stop, frame.size)
             offset = frames[-1].offset + 1
 
-    def _lose_log(self, upto: int) -> None:
-        _log.error("the spool's log ends at %d and should reach %d: what it held is lost, and declared", self.end, upto)
-        self.oldest, self.bytes = self._reader().earliest, 0
-        for book in self.books.values():
-            for start, stop in book.held:
-                book.drop(start, stop, LOG_LOST)
-
     def _hold(self, epoch: int, first: int, stop: int, size: int) -> None:
         self.books.setdefault(epoch, EpochBook()).hold(first, stop)
         self.bytes += size
+
+    def _free(self, offsets: Iterable[int]) -> None:
+        self._acknowledged.update(offsets)
+        while self.oldest in self._acknowledged:
+            self._acknowledged.remove(self.oldest)
+            self.oldest += 1
+
+    def _give_up_damage(self, damage: DamagedRange) -> None:
+        _log.error("the spool is damaged: %s", damage)
+        with self._lock:
+            self._free(range(max(self.oldest, damage.offset), damage.resume))
+        self._declare_lost()
+
+    def _declare_lost(self) -> None:
+        """Whatever the books hold and the log does not give is declared dropped."""
+        there: dict[int, SequenceSet] = {}
+        offset = self.oldest
+        while offset < self.end:
+            try:
+                frames = self._read(offset)
+            except DamagedRange as damage:
+                offset = damage.resume
+                continue
+            for frame in frames:
+                there.setdefault(frame.epoch, SequenceSet()).add(frame.first, frame.stop)
+            offset = frames[-1].offset + 1
+        with self._lock:
+            for epoch, book in self.books.items():
+                gone = book.held.copy()
+                for span in there.get(epoch, SequenceSet()):
+                    gone.remove(*span)
+                for start, stop in gone:
+                    _log.error("readings %d to %d of epoch %d are lost: %s", start, stop, epoch, DAMAGED)
+                    book.drop(start, stop, DAMAGED)
 
     def _drop_oldest(self, needed: int) -> None:
         """Make room for `needed` bytes and a share more. The declaration is durable before anything is removed."""
@@ -261,10 +271,10 @@ class Spool:
         )
 
     def _drop(self, frame: SpooledFrame) -> None:
-        if self._acknowledged.pop(frame.offset, None) is None:
+        if frame.offset not in self._acknowledged:
             self.books[frame.epoch].drop(frame.first, frame.stop, OVER_BUDGET)
             self.bytes = max(0, self.bytes - frame.size)
-        self.oldest = frame.offset + 1
+        self._free({frame.offset})
 
     def _state(self) -> dict[str, Any]:
         books = {str(epoch): book.to_json() for epoch, book in self.books.items()}

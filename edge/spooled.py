@@ -6,6 +6,7 @@ import dataclasses
 import struct
 
 from streams.errors import CorruptError
+from streams.record import Record
 
 _KEY = struct.Struct("<QQII")
 
@@ -20,6 +21,8 @@ class SpooledFrame:
     stop: int
     manifest: int
     payload: bytes
+    sealed_ms: int = 0
+    """When it was sealed, milliseconds since 1970."""
 
     @property
     def size(self) -> int:
@@ -37,9 +40,9 @@ def frame_key(*, epoch: int, first: int, stop: int, manifest: int) -> bytes:
     return _KEY.pack(epoch, first, stop - first, manifest)
 
 
-def read_frame(offset: int, key: bytes | None, value: bytes | None) -> SpooledFrame:
+def read_frame(record: Record) -> SpooledFrame:
     """A record of the spool as a frame. CorruptError when it is none."""
-    if key is None or value is None or len(key) != _KEY.size:
-        raise CorruptError(f"record {offset} of the spool is not a frame")
-    epoch, first, count, manifest = _KEY.unpack(key)
-    return SpooledFrame(offset, epoch, first, first + count, manifest, value)
+    if record.key is None or record.value is None or len(record.key) != _KEY.size:
+        raise CorruptError(f"record {record.offset} of the spool is not a frame")
+    epoch, first, count, manifest = _KEY.unpack(record.key)
+    return SpooledFrame(record.offset, epoch, first, first + count, manifest, record.value, record.timestamp_ms)

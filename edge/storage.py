@@ -16,6 +16,7 @@ from edge.sensors.sensor import SeriesType, Value
 from edge.settings import EdgeSettings
 from edge.spool import Spool
 from streams.clock import Clock
+from streams.errors import PenstockError
 from streams.files import Files
 from streams.frames import ClockQuality, encode
 
@@ -35,7 +36,12 @@ class Storage:
     manifest: Manifest
 
     def close(self) -> None:
+        """Write down what is freed, and let go of the files."""
         self.journal.close()
+        try:
+            self.spool.save()
+        except (OSError, PenstockError) as error:
+            _log.error("the spool's state cannot be written: %s; what was sent may be sent again", error)
         self.spool.close()
 
 
@@ -52,14 +58,18 @@ def open_storage(settings: EdgeSettings, directory: Path, manifest: Manifest, *,
         known = files.exists(directory / "identity.json")
         spool.open()
         identity = load_identity(directory, settings.device_id, files=files, clock=clock, epoch_seen=spool.epoch_seen)
-        damage = _recover(journal, spool, shelf)
-        if known and spool.lost_state:
-            damage.append("spool.json was lost")
-        if damage:
-            _log.error("%s; numbering starts anew, so that no number is used twice", "; ".join(damage))
+
+        def start_anew(why: str) -> Identity:
+            _log.error("%s; numbering starts anew, so that no number is used twice", why)
             above = max(identity.epoch, spool.epoch_seen)
             epoch = new_epoch(directory, settings.device_id, files=files, clock=clock, above=above)
-            identity = dataclasses.replace(identity, epoch=epoch)
+            return dataclasses.replace(identity, epoch=epoch)
+
+        if known and spool.lost_state:  # before anything writes spool.json again
+            identity = start_anew("the spool's state was lost")
+        if damage := _recover(journal, spool, shelf):
+            identity = start_anew("; ".join(damage))
+        spool.save()
         shelf.keep(manifest.payload)
         shelf.prune({manifest.number, *spool.manifests()})
         journal.start(epoch=identity.epoch, manifest=manifest.number)

@@ -157,8 +157,11 @@ class Uplink:
             if wanted is None:
                 await self._wait(link, stop)
                 continue
-            for frame in await self._recorder.in_disk_order(functools.partial(spool.read, *wanted)):
+            frames = await self._recorder.in_disk_order(functools.partial(spool.read, *wanted))
+            for frame in frames:
                 await self._send_frame(link, frame)
+            if not frames:  # damaged on disk, and declared
+                await self._wait(link, stop)
 
     async def _wait(self, link: Link, stop: asyncio.Event) -> None:
         """Until something happens; with a limit, for the time-outs."""
