@@ -39,6 +39,7 @@ _log = logging.getLogger("penstock.hub.ingest")
 Publish = Callable[[str, str, bytes], bool]
 """Publishes to one client (its id, topic, payload); False when it is not there or does not listen."""
 
+_MANIFEST_REQUEST = dump({"request": "manifest"})
 _parse_topic = lru_cache(maxsize=10_000)(names.parse_topic)
 
 
@@ -167,6 +168,7 @@ class Ingest:
     def _batches(self, client: Client, messages: Sequence[Message]) -> dict[str, list[NewRecord]]:
         time_ms = self._clock.time_ns() // 1_000_000
         batches: dict[str, list[NewRecord]] = {}
+        counts: dict[str, int] = {}
         for message in messages:
             parsed = _parse_topic(message.topic)
             if parsed is None or parsed.device != client.client_id or parsed.channel not in names.UPSTREAM:
@@ -176,9 +178,10 @@ class Ingest:
                 )
             stream, record = _record(parsed, message.payload, time_ms)
             batches.setdefault(stream, []).append(record)
-        for message in messages:
-            self._messages[message.topic.rpartition("/")[2]].increment()
-            self._bytes.increment(len(message.payload))
+            counts[parsed.channel] = counts.get(parsed.channel, 0) + 1
+        for channel, count in counts.items():
+            self._messages[channel].increment(count)
+        self._bytes.increment(sum(len(message.payload) for message in messages))
         connection = self._connections.get(client.client_id)
         if connection is not None and not connection.on_log:
             self._tell(client.client_id, None)
@@ -206,7 +209,7 @@ class Ingest:
         connection = self._connections.get(device)
         if connection is None or manifest_id in connection.asked:
             return
-        if self._publish(device, names.topic(device, names.REQUESTS), dump({"request": "manifest"})):
+        if self._publish(device, names.topic(device, names.REQUESTS), _MANIFEST_REQUEST):
             connection.asked.add(manifest_id)
             _log.info("%s: asked for the manifest %08x, which its frames name", device, manifest_id)
 
