@@ -9,10 +9,14 @@ from __future__ import annotations
 import asyncio
 import random
 import selectors
+import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
 SECOND_NS = 10**9
+
+Factory = Callable[[], asyncio.BaseProtocol]
+Listen = Callable[[int, Factory | None], None]
 
 
 class StuckError(RuntimeError):
@@ -49,10 +53,52 @@ class _NoSelector(selectors.BaseSelector):
         return self._keys[fileobj]
 
 
+class _ListeningSocket:
+    """What a server's socket says of itself."""
+
+    family = socket.AF_INET
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self._address = address
+
+    def getsockname(self) -> tuple[str, int]:
+        return self._address
+
+    def fileno(self) -> int:
+        return -1
+
+
+class VirtualServer(asyncio.AbstractServer):
+    """A server on the simulated network."""
+
+    def __init__(self, listen: Listen, factory: Factory, host: str, port: int) -> None:
+        self._listen, self._port = listen, port
+        self.sockets = (_ListeningSocket((host, port)),)
+        self._serving = True
+        listen(port, factory)
+
+    def close(self) -> None:
+        if self._serving:
+            self._serving = False
+            self._listen(self._port, None)
+
+    def is_serving(self) -> bool:
+        return self._serving
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    async def start_serving(self) -> None: ...
+
+    async def wait_closed(self) -> None: ...
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """The loop of one simulated world."""
 
     def __init__(self, dice: random.Random) -> None:
+        self.listen: Listen | None = None
+        """Set by the network: where servers listen."""
         self._now_s = 0.0
         self._dice = dice
         self.readers: dict[int, tuple[Callable[..., Any], tuple[Any, ...]]] = {}
@@ -63,6 +109,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def pass_time(self, seconds: float) -> None:
         self._now_s += seconds
+
+    def moment_s(self) -> float:
+        """How long some work takes that is done beside the loop."""
+        return self._dice.uniform(0, 0.01)
 
     def add_reader(self, fd: Any, callback: Callable[..., Any], *args: Any) -> None:
         self.readers[fd] = (callback, args)
@@ -79,18 +129,25 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _write_to_self(self) -> None:
         pass  # there is no thread that would have to wake this loop
 
+    async def create_server(self, protocol_factory: Any, host: Any = None, port: Any = None, **more: Any) -> Any:
+        assert self.listen is not None, "there is a network"
+        return VirtualServer(self.listen, protocol_factory, host or "127.0.0.1", port)
+
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
         """Run `func` in the loop, once a moment has passed; its result comes another moment later."""
         future: asyncio.Future[Any] = self.create_future()
 
         def work() -> None:
+            result, error = None, None
             try:
-                result, error = func(*args), None
-            except Exception as caught:
-                result, error = None, caught
-            self.call_later(self._dice.uniform(0, 0.002), settle, result, error)
+                result = func(*args)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as caught:  # also a power cut: whoever waits dies of it
+                error = caught
+            self.call_later(self.moment_s() / 5, settle, result, error)
 
-        def settle(result: Any, error: Exception | None) -> None:
+        def settle(result: Any, error: BaseException | None) -> None:
             if future.done():
                 return
             if error is None:
@@ -98,7 +155,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             else:
                 future.set_exception(error)
 
-        self.call_later(self._dice.uniform(0, 0.01), work)
+        self.call_later(self.moment_s(), work)
         return future
 
 

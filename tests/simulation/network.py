@@ -19,9 +19,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from tests.simulation.loop import VirtualLoop
-
-Factory = Callable[[], asyncio.BaseProtocol]
+from tests.simulation.loop import Factory, VirtualLoop
 
 _handles = itertools.count(1_000_000)
 
@@ -299,6 +297,7 @@ class Network:
         self.connections: list[Connection] = []
         self.cuts = 0
         self.down = False
+        loop.listen = self.listen
 
     def listen(self, port: int, factory: Factory | None) -> None:
         """Let `factory` make the protocols of connections to `port`; None: nobody listens."""
@@ -306,6 +305,9 @@ class Network:
             self._listeners.pop(port, None)
         else:
             self._listeners[port] = factory
+
+    def listens(self, port: int) -> bool:
+        return port in self._listeners
 
     def connect(self, port: int, owner: str) -> ClientSocket:
         """Connect to `port`. ConnectionRefusedError when nobody listens, or the network is down."""
@@ -324,6 +326,11 @@ class Network:
     def hang(self, seconds: float) -> None:
         """Let nothing arrive for a while."""
         self._hung_until_s = self.loop.time() + seconds
+
+    def mend(self) -> None:
+        """No more accidents."""
+        self.down = False
+        self._hung_until_s = 0.0
 
     def forget(self, connection: Connection) -> None:
         if connection in self.connections:
