@@ -1,0 +1,148 @@
+"""Charts of one series: mean as a line, minimum to maximum as a band behind it, alarms drawn in. For ECharts.
+
+The colours stand out from light and dark alike, so that a chart needs no redrawing when the reader switches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import Any
+
+LINE = "#189aa0"
+BAND = "rgba(24,154,160,.20)"
+ALARM = {"process": "#d9730d", "sensor": "#8a7fd1"}
+GREY = "#808b93"
+GRID = "rgba(128,139,147,.22)"
+
+LABEL_SHARE = 0.12  # of the chart's width: an alarm that is drawn narrower gets no label
+SLIVER_SHARE = 0.004  # an alarm is drawn at least this wide
+
+Series = Mapping[str, Any]
+Alarm = Mapping[str, Any]
+
+
+def base(unit: str) -> dict[str, Any]:
+    """What stays the same while a chart is shown."""
+    label = {"color": GREY, "fontSize": 11, "fontFamily": "Inter"}
+    return {
+        "animation": False,
+        "grid": {"left": 8, "right": 12, "top": 12, "bottom": 4, "containLabel": True},
+        "tooltip": {
+            "trigger": "axis",
+            "axisPointer": {"type": "line", "lineStyle": {"color": GREY, "width": 1}},
+            "backgroundColor": "var(--sheet)",
+            "borderColor": "var(--line)",
+            "padding": [6, 10],
+            "textStyle": {"color": "var(--ink)", "fontSize": 12, "fontFamily": "Inter"},
+            ":formatter": _tooltip(unit),
+        },
+        "xAxis": {
+            "type": "time",
+            "axisLine": {"lineStyle": {"color": GRID}},
+            "axisTick": {"show": False},
+            "axisLabel": {**label, "hideOverlap": True},
+            "splitLine": {"show": False},
+            "splitNumber": 4,
+        },
+        "yAxis": {
+            "type": "value",
+            "scale": True,
+            "splitNumber": 3,
+            "axisLabel": label,
+            "splitLine": {"lineStyle": {"color": GRID}},
+        },
+        "series": [],
+    }
+
+
+def _tooltip(unit: str) -> str:
+    """A function of the browser: the time, the mean, and the extremes when they differ."""
+    shown = unit.replace("\\", "").replace("'", "").replace("<", "").replace("&", "")
+    return (
+        "(points) => { const [time, mean, low, high] = points[points.length - 1].data; "
+        "const text = (x) => Number(x.toPrecision(6)).toLocaleString(); "
+        f"const range = high > low ? `<br><small>${{text(low)}} to ${{text(high)}} {shown}</small>` : ''; "
+        f"return `${{new Date(time).toLocaleString()}}<br><b>${{text(mean)}}</b> {shown}${{range}}`; }}"
+    )
+
+
+def data(series: Series, alarms: Iterable[Alarm], *, start_ms: float, end_ms: float, step: bool) -> dict[str, Any]:
+    """What changes with each refresh: the readings from `start_ms` to `end_ms`, and alarms in the same span."""
+    rows = [
+        [time_ns / 1e6, mean, low, high]
+        for time_ns, mean, low, high in _with_gaps(series)
+        if time_ns / 1e6 >= start_ms - series["bucket_ns"] / 1e6
+    ]
+    common = {"type": "line", "showSymbol": False, "silent": True, "step": "end" if step else False}
+    band = {**common, "stack": "band", "stackStrategy": "all", "lineStyle": {"opacity": 0}}
+    return {
+        "xAxis": {"min": start_ms, "max": end_ms},
+        "series": [
+            {**band, "id": "low", "data": [[row[0], row[2]] for row in rows]},
+            {
+                **band,
+                "id": "high",
+                "data": [[row[0], _height(row[2], row[3])] for row in rows],
+                "areaStyle": {"color": BAND},
+            },
+            {
+                **common,
+                "id": "mean",
+                "data": rows,
+                "encode": {"x": 0, "y": 1},
+                "lineStyle": {"color": LINE, "width": 1.5},
+                "itemStyle": {"color": LINE},
+                "markArea": {"silent": True, "data": [_area(alarm, start_ms, end_ms) for alarm in alarms]},
+            },
+        ],
+    }
+
+
+def _height(low: float | None, high: float | None) -> float | None:
+    return None if low is None or high is None else high - low
+
+
+def _with_gaps(series: Series) -> Iterable[tuple[int, float | None, float | None, float | None]]:
+    """The buckets, with an empty one where some are missing, so that no line is drawn across a gap."""
+    gap_ns = 2.5 * max(series["bucket_ns"], 1) if series["time_ns"] else 0
+    gap_ns = max(gap_ns, 2.5 * _usual_step(series["time_ns"]))
+    before = None
+    for row in zip(series["time_ns"], series["mean"], series["min"], series["max"]):
+        if before is not None and row[0] - before > gap_ns:
+            yield (before + 1, None, None, None)
+        before = row[0]
+        yield row
+
+
+def _usual_step(times_ns: list[int]) -> int:
+    """The median distance: a series that is read each minute has no gaps at a bucket of a second."""
+    steps = sorted(after - before for before, after in pairwise(times_ns))
+    return steps[len(steps) // 2] if steps else 0
+
+
+def overlapping(alarms: Iterable[Alarm], *, start_ms: float, end_ms: float) -> list[Alarm]:
+    """The alarms that are seen between two times."""
+    return [
+        alarm
+        for alarm in alarms
+        if alarm["opened_ns"] / 1e6 <= end_ms and (alarm["closed_ns"] is None or alarm["closed_ns"] / 1e6 >= start_ms)
+    ]
+
+
+def _area(alarm: Alarm, start_ms: float, end_ms: float) -> list[dict[str, Any]]:
+    """A shaded span, at least a sliver wide, with a label if there is room."""
+    span_ms = end_ms - start_ms
+    first = max(start_ms, alarm["opened_ns"] / 1e6)
+    last = end_ms if alarm["closed_ns"] is None else min(end_ms, alarm["closed_ns"] / 1e6)
+    last = max(last, first + span_ms * SLIVER_SHARE)
+    colour = ALARM.get(alarm["kind"], GREY)
+    label = {
+        "show": last - first >= span_ms * LABEL_SHARE,
+        "position": "insideTop",
+        "color": colour,
+        "fontSize": 11,
+        "fontFamily": "Inter",
+    }
+    style = {"color": colour, "opacity": 0.16}
+    return [{"xAxis": first, "name": alarm["detector"], "label": label, "itemStyle": style}, {"xAxis": last}]

@@ -1,0 +1,196 @@
+"""Ledger: every reading accounted for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from nicegui import ui
+
+from hub.web.front import Front
+from hub.web.live import Live
+from hub.web.markup import Markup, tag
+from hub.web.pages.frame import Frame, content, empty, table
+from hub.web.sharing import Answer
+from hub.web.words import number, plural
+
+Amounts = Mapping[str, Any]
+
+# name, title, what it means; in the order of the bar
+KINDS = (
+    ("stored", "Stored", "in the time-series store, once each"),
+    ("in_flight", "In flight", "on the way: held by a device, or on the hub's log and not stored yet"),
+    ("thinned", "Thinned", "left out by a device on purpose, and declared"),
+    ("dropped", "Dropped", "given up by a device, and declared with the reason"),
+    ("quarantined", "Quarantined", "received, kept, and not readable"),
+    ("lost", "Lost", "numbered by a device, and nowhere"),
+)
+COLUMNS = (("Device", ""), ("Produced", "right"), *((title, "right") for _, title, _ in KINDS), ("Repeats", "right"))
+RANGES_MAX = 50
+
+
+def amount(amounts: Amounts, kind: str) -> int:
+    if kind == "in_flight":
+        return int(amounts["in_flight"]["held"] + amounts["in_flight"]["logged"])
+    return int(amounts[kind])
+
+
+def statement(ledger: Mapping[str, Any]) -> Markup:
+    """The verdict in words, and the sum that proves it."""
+    totals = ledger["totals"]
+    shown = [
+        (kind, title) for kind, title, _ in KINDS if kind in ("stored", "in_flight", "lost") or amount(totals, kind)
+    ]
+    terms: list[Markup] = [_term("Produced", totals["produced"], "produced")]
+    for index, (kind, title) in enumerate(shown):
+        terms.append(tag("span", "+" if index else "=", class_="sign", aria_hidden="true"))
+        terms.append(_term(title, amount(totals, kind), kind))
+    return tag(
+        "section",
+        tag("h1", verdict(ledger)),
+        tag("div", terms, class_="sum figures"),
+        bar(totals),
+        class_="statement" if ledger["balanced"] else "statement broken",
+    )
+
+
+def verdict(ledger: Mapping[str, Any]) -> str:
+    totals = ledger["totals"]
+    if totals["lost"]:
+        return f"{plural(totals['lost'], 'reading')} lost"
+    if totals["duplicate_rows"]:
+        return f"{plural(totals['duplicate_rows'], 'row')} stored twice"
+    return "Every reading accounted for"
+
+
+def _term(title: str, count: int, kind: str) -> Markup:
+    return tag("div", tag("b", number(count)), tag("small", title), class_=f"term {kind}{'' if count else ' zero'}")
+
+
+def bar(totals: Amounts) -> Markup:
+    """What became of all that was produced, to scale; what there is stays visible however little."""
+    produced = max(1, totals["produced"])
+    parts = [
+        tag(
+            "i",
+            class_=kind,
+            style=f"flex-grow:{amount(totals, kind) / produced:.6f}",
+            title=f"{title}: {number(amount(totals, kind))}",
+        )
+        for kind, title, _ in KINDS
+        if amount(totals, kind)
+    ]
+    said = ", ".join(f"{title.lower()} {number(amount(totals, kind))}" for kind, title, _ in KINDS)
+    return tag("div", parts, class_="bar", role="img", aria_label=f"Of {number(totals['produced'])} readings: {said}")
+
+
+def explanations(ledger: Mapping[str, Any]) -> Markup:
+    """What the words mean, with what is in flight taken apart."""
+    totals = ledger["totals"]
+    flight = totals["in_flight"]
+    items = [
+        (
+            "In flight",
+            f"{number(flight['held'])} held by devices until the hub has them on disk, {number(flight['logged'])} on "
+            "the hub's log on their way to the store. While devices send, this is never 0 for long.",
+        ),
+        (
+            "Repeats",
+            f"{plural(totals['duplicates'], 'reading')} arrived again after a broken connection and were recognised by "
+            "their numbers. They count once.",
+        ),
+    ]
+    items += [(title, f"{meaning[0].upper()}{meaning[1:]}.") for kind, title, meaning in KINDS[2:5] if totals[kind]]
+    if ledger["undecodable"]:
+        items.append(("Unreadable", f"{plural(ledger['undecodable'], 'frame')} in quarantine could not be counted."))
+    return tag("dl", [tag("div", tag("dt", title), tag("dd", text)) for title, text in items], class_="notes")
+
+
+def missing(accounts: Sequence[Amounts]) -> Markup:
+    """What is lost, by name: device, epoch and numbers."""
+    spans = [(account, start, stop) for account in accounts for start, stop in account["lost_ranges"]]
+    rows = [
+        tag(
+            "li",
+            tag("b", account["device"]),
+            f" readings {number(start)} to {number(stop - 1)} ({number(stop - start)}) of epoch {account['epoch']}",
+        )
+        for account, start, stop in spans[:RANGES_MAX]
+    ]
+    if len(spans) > RANGES_MAX:
+        rows.append(tag("li", f"and {number(len(spans) - RANGES_MAX)} more; penstock ledger --json lists all"))
+    return tag("ul", rows, class_="missing")
+
+
+def row(account: Amounts, earlier: bool) -> Markup:
+    """The account of one device and epoch."""
+    name = account["device"]
+    link = tag("a", name, href=f"/devices/{quote(name, safe='')}", class_="stretch")
+    note = tag("small", f"epoch {account['epoch']}" + (", before it began anew" if earlier else ""))
+    cells = [_cell(amount(account, kind), kind) for kind, _, _ in KINDS]
+    return tag(
+        "tr",
+        tag("th", link, note, scope="row", class_="stacked"),
+        tag("td", number(account["produced"]), class_="right", data_label="Produced"),
+        cells,
+        tag("td", number(account["duplicates"]), class_="right faint", data_label="Repeats"),
+        class_="bad" if account["lost"] or account["duplicate_rows"] else None,
+    )
+
+
+def _cell(count: int, kind: str) -> Markup:
+    title = next(title for name, title, _ in KINDS if name == kind)
+    classes = "right bad" if kind == "lost" and count else "right" if count else "right faint"
+    return tag("td", number(count), class_=classes, data_label=title)
+
+
+def rows(accounts: Sequence[Amounts]) -> dict[str, Markup]:
+    """A row for each account; what is wrong comes first."""
+    newest: dict[str, int] = {}
+    for account in accounts:
+        newest[account["device"]] = max(account["epoch"], newest.get(account["device"], 0))
+    ordered = sorted(accounts, key=lambda each: (not each["lost"], each["device"], -each["epoch"]))
+    return {f"{each['device']}/{each['epoch']}": row(each, each["epoch"] < newest[each["device"]]) for each in ordered}
+
+
+def top(answer: Answer) -> dict[str, Markup]:
+    """Everything above the table."""
+    ledger = answer.value
+    if ledger is None:
+        return {
+            "empty": empty("No ledger to show", "The hub does not answer; this page goes on by itself when it is back.")
+        }
+    if not ledger["accounts"]:
+        return {
+            "empty": empty("Nothing produced yet", "The account begins with the first reading of the first device.")
+        }
+    parts = {"statement": statement(ledger)}
+    if ledger["totals"]["lost"]:
+        parts["missing"] = missing(ledger["accounts"])
+    if ledger["processors_away"]:
+        parts["away"] = tag(
+            "p",
+            "The processors are away: what the hub has received counts as in flight until they are back.",
+            class_="hint",
+        )
+    return {**parts, "notes": explanations(ledger)}
+
+
+def register(front: Callable[[], Front]) -> None:
+    @ui.page("/ledger")
+    async def ledger() -> None:
+        asked = front()
+        frame = Frame(asked, "Ledger", "/ledger")
+        with content():
+            head = Live()
+            accounts = Live("sheet scroll", frame=table("Account of each device", COLUMNS, "accounts"))
+
+        async def refresh() -> None:
+            answer = await asked.ledger()
+            found = answer.value["accounts"] if answer.value else []
+            head.show(top(answer))
+            accounts.show(rows(found))
+            accounts.set_visibility(bool(found))
+
+        await frame.run(refresh)

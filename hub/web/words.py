@@ -1,0 +1,99 @@
+"""How the page writes numbers, quantities, times and states."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+DECIMALS_MAX = 6
+
+_UNITS = {"1": "", "Cel": "°C", "deg": "°", "W/m2": "W/m²", "m3/h": "m³/h", "m/s2": "m/s²", "um": "µm"}
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_SPANS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def number(value: int | float) -> str:
+    """1234567 -> 1,234,567"""
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
+
+
+def unit(code: str | None) -> str:
+    """A UCUM code as people write it; empty for a plain number."""
+    return _UNITS.get(code or "", code or "")
+
+
+def quantity(value: Any, resolution: float | None = None, code: str | None = None) -> tuple[str, str]:
+    """A reading and its unit as text. The digits follow the sensor's resolution, else four that matter."""
+    if value is None:
+        return "–", ""
+    if isinstance(value, bool):
+        return ("on" if value else "off"), ""
+    if isinstance(value, str):
+        return value, unit(code)
+    if not math.isfinite(value):
+        return str(value), unit(code)
+    if code in ("B", "By"):
+        return _scaled(value, "B")
+    return decimal(value, resolution).replace("-", "−"), unit(code)
+
+
+def decimal(value: float, resolution: float | None = None) -> str:
+    """1234.5678 with resolution 0.01 -> 1,234.57; without one four digits that matter, and all before the point."""
+    if resolution is not None and resolution > 0:
+        exponent = Decimal(repr(float(resolution))).normalize().as_tuple().exponent
+        return f"{value:,.{min(DECIMALS_MAX, max(0, -int(exponent)))}f}"
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    return f"{value:,.{min(DECIMALS_MAX, max(0, 3 - math.floor(math.log10(abs(value)))))}f}"
+
+
+def _scaled(value: float, base: str) -> tuple[str, str]:
+    for factor, prefix in _PREFIXES:
+        if abs(value) >= factor:
+            return f"{value / factor:.2f}", prefix + base
+    return f"{value:.0f}", base
+
+
+def compact(value: float) -> str:
+    """1234567 -> 1.23 M; three digits that matter, and all of a number below 10,000."""
+    factor, prefix = next((each for each in _PREFIXES if abs(value) >= max(each[0], 10_000)), (1.0, ""))
+    if not prefix:
+        return f"{value:,.0f}" if value == int(value) or value >= 100 else f"{value:.1f}"
+    scaled = value / factor
+    return f"{scaled:,.{max(0, 2 - int(math.log10(abs(scaled))))}f} {prefix}"
+
+
+def duration(seconds: float) -> str:
+    """90 -> 1 min 30 s; the two largest parts, whole seconds."""
+    left = max(0, int(seconds))
+    parts: list[str] = []
+    for size, name in _SPANS:
+        count, left = divmod(left, size)
+        if count or (name == "s" and not parts):
+            parts.append(f"{count} {name}")
+    return " ".join(parts[:2])
+
+
+def ago(then_ms: int | None, now_ms: int) -> str:
+    """How long ago, in one part: now, 12 s ago, 3 min ago."""
+    if then_ms is None:
+        return "never"
+    seconds = (now_ms - then_ms) / 1000
+    if seconds < 5:
+        return "now"
+    size, name = next(each for each in _SPANS if seconds >= each[0])
+    return f"{int(seconds // size)} {name} ago"
+
+
+def clock(time_ms: int | None) -> str:
+    """2026-01-31 12:34:56 UTC, as ISO 8601; the browser shows it in its own time zone."""
+    if time_ms is None:
+        return ""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """1 device, 2 devices"""
+    return f"{number(count)} {one if count == 1 else many or one + 's'}"
