@@ -100,11 +100,16 @@ class EventLog:
         self._locks = [
             DirectoryLock(directory / name, owner=owner) for name in streams if isinstance(files, DiskFiles)
         ]  # a simulated disk belongs to one simulated process
-        self._partitions = {
-            (name, number): Partition(directory / name / str(number), settings, files=files)
-            for name, settings in streams.items()
-            for number in range(settings.partitions)
-        }
+        try:
+            self._partitions = {
+                (name, number): Partition(directory / name / str(number), settings, files=files)
+                for name, settings in streams.items()
+                for number in range(settings.partitions)
+            }
+        except BaseException:
+            for lock in self._locks:  # whoever tries again must not find the log in use by itself
+                lock.release()
+            raise
         self._thread: threading.Thread | None = None
         if threaded:
             self._thread = threading.Thread(target=self._run, name="log committer", daemon=True)
