@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,7 @@ class Hub:
         )
         self.gateway = Gateway(settings.mqtt, intake=self._ingest, authority=self.admission, clock=clock)
         self._log: EventLog | None = None
+        self._show_gateway()
 
     async def run(self, stop: asyncio.Event) -> int:
         """Open the log, serve until `stop` is set or a part dies, close in the order of the data; the exit status."""
@@ -179,6 +181,14 @@ class Hub:
             await asyncio.to_thread(self._projections.write, snapshots)
         except OSError as error:  # they only save time: the log has everything
             _log.error("cannot save snapshots in %s: %s; free some space", self._data / "hub", error)
+
+    def _show_gateway(self) -> None:
+        counters = self.gateway.counters
+        connections = self.metrics.gauge("penstock_hub_mqtt_connections", "Connections of the gateway now.")
+        connections.follow(lambda: counters["connections"])
+        for name in counters.keys() - {"connections"}:
+            shown = self.metrics.counter(f"penstock_hub_mqtt_{name}_total", f"What the gateway counts as {name}.")
+            shown.follow(partial(counters.__getitem__, name))
 
     def _problems(self) -> list[str]:
         log = self._opened()

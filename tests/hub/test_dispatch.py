@@ -11,8 +11,9 @@ from hub.dispatch import ConflictError, UnknownCommandError
 from hub.registry import UnknownDeviceError
 from streams import names
 from streams.errors import MisuseError, TryLaterError
-from tests.hub.conftest import Parts
+from tests.hub.conftest import Parts, until
 from tests.hub.records import result
+from tests.hub.test_ingest import FullDisk
 
 
 async def send(parts: Parts, name: str = "identify", *, device: str = "press", **more: Any) -> Command:
@@ -240,6 +241,28 @@ async def test_a_restart_of_the_hub_changes_nothing(tmp_path: Path) -> None:
     again, new = await after.dispatcher.create("press", "identify", {"n": 1}, deadline_s=60.0, key=ended.key)
     assert again.state is State.SUCCEEDED and not new
     await after.close()
+
+
+async def test_a_command_that_was_given_while_the_disk_was_full_is_neither_expired_nor_cancelled(
+    tmp_path: Path,
+) -> None:
+    files = FullDisk()
+    parts = Parts(tmp_path, files=files)
+    await parts.meet("press")
+    command = await send(parts, deadline_s=5.0)
+    files.full = True
+    parts.listening.add("press")
+    parts.dispatcher.tick()
+    await until(lambda: parts.journal.problem)
+    assert delivered(parts) == [command.key] and command.state is State.QUEUED
+    files.full = False
+    with pytest.raises(ConflictError, match="has got command"):
+        await parts.dispatcher.cancel(command.key)
+    parts.clock.advance(5.0)
+    parts.dispatcher.tick()
+    await until(lambda: command.state is not State.QUEUED)
+    assert command.state is State.SENT and delivered(parts) == [command.key]
+    await parts.close()
 
 
 async def test_every_state_is_on_the_log_before_it_is_shown(parts: Parts) -> None:
