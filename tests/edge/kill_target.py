@@ -14,7 +14,11 @@ from tests.edge.sensors_for_tests import CountingSensor
 
 async def main(state: Path, port: int, first: int, truth: Path) -> None:
     written = os.open(truth, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    sensor = CountingSensor(interval_s=0.002, on_read=lambda value: os.write(written, b"%d\n" % value) and None)
+
+    def write(value: int) -> None:
+        os.write(written, b"%d\n" % value)
+
+    sensor = CountingSensor(interval_s=0.002, on_read=write)
     sensor.count = first
     settings = EdgeSettings(
         device="press-7",

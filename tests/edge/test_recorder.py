@@ -162,6 +162,20 @@ async def test_while_the_disk_is_full_readings_wait_and_go_on_when_there_is_room
     bench.kill()
 
 
+async def test_half_a_record_of_a_full_disk_does_not_hide_what_is_written_after_it(tmp_path: Path) -> None:
+    disk = FaultyDisk()
+    bench = Bench(tmp_path, disk)
+    bench.open()
+    bench.record(3)
+    disk.full = True
+    bench.record(1)
+    disk.full = False
+    bench.record(4)
+    bench.kill()
+    assert counts(bench.open()) == list(range(8))
+    bench.kill()
+
+
 async def test_when_memory_is_full_too_the_oldest_are_dropped_numbered_and_declared(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

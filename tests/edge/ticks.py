@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -16,7 +17,7 @@ TYPES: dict[int, SeriesType] = {
     **dict.fromkeys(range(10, 12), "text"),
 }
 
-_VALUES = {
+_VALUES: dict[str, st.SearchStrategy[Any]] = {
     "float64": st.floats(),
     "int64": st.integers(-(2**63), 2**63 - 1),
     "bool": st.booleans(),
