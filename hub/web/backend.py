@@ -83,7 +83,7 @@ class Peer:
     def _away(self, error: Exception) -> TryLaterError:
         return TryLaterError(
             f"{self.name} {self._verb} away: nobody answers on {self._path} ({type(error).__name__}); "
-            "this page keeps asking and goes on by itself when they are back",
+            "start everything with `penstock up`, or see the logs in the data directory",
             retry_after_s=RETRY_AFTER_S,
         )
 

@@ -5,7 +5,9 @@ The colours stand out from light and dark alike, so that a chart needs no redraw
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from html import escape
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +17,16 @@ ALARM = {"process": "#d9730d", "sensor": "#8a7fd1"}
 GREY = "#808b93"
 GRID = "rgba(128,139,147,.22)"
 
+TIMES = {
+    "year": "{yyyy}",
+    "month": "{MMM}",
+    "day": "{d} {MMM}",
+    "hour": "{HH}:{mm}",
+    "minute": "{HH}:{mm}",
+    "second": "{HH}:{mm}:{ss}",
+}
+TOOLTIP_TIME = "{ dateStyle: 'medium', timeStyle: 'medium', hourCycle: 'h23' }"
+
 LABEL_SHARE = 0.12  # of the chart's width: an alarm that is drawn narrower gets no label
 SLIVER_SHARE = 0.004  # an alarm is drawn at least this wide
 
@@ -22,8 +34,9 @@ Series = Mapping[str, Any]
 Alarm = Mapping[str, Any]
 
 
-def base(unit: str) -> dict[str, Any]:
+def base(unit: str, *, on_off: bool = False) -> dict[str, Any]:
     """What stays the same while a chart is shown."""
+    scale = {"min": 0, "max": 1, "interval": 1} if on_off else {"scale": True, "splitNumber": 3}
     label = {"color": GREY, "fontSize": 11, "fontFamily": "Inter"}
     return {
         "animation": False,
@@ -41,14 +54,13 @@ def base(unit: str) -> dict[str, Any]:
             "type": "time",
             "axisLine": {"lineStyle": {"color": GRID}},
             "axisTick": {"show": False},
-            "axisLabel": {**label, "hideOverlap": True},
+            "axisLabel": {**label, "hideOverlap": True, "formatter": TIMES},
             "splitLine": {"show": False},
             "splitNumber": 4,
         },
         "yAxis": {
             "type": "value",
-            "scale": True,
-            "splitNumber": 3,
+            **scale,
             "axisLabel": label,
             "splitLine": {"lineStyle": {"color": GRID}},
         },
@@ -57,13 +69,17 @@ def base(unit: str) -> dict[str, Any]:
 
 
 def _tooltip(unit: str) -> str:
-    """A function of the browser: the time, the mean, and the extremes when they differ."""
-    shown = unit.replace("\\", "").replace("'", "").replace("<", "").replace("&", "")
+    """A function of the browser: the time, the mean, and the extremes when they differ.
+
+    The unit comes from a device, and this is code: it goes in as a JSON string, escaped for HTML.
+    """
     return (
         "(points) => { const [time, mean, low, high] = points[points.length - 1].data; "
+        f"const unit = {json.dumps(escape(unit))}; "
         "const text = (x) => Number(x.toPrecision(6)).toLocaleString(); "
-        f"const range = high > low ? `<br><small>${{text(low)}} to ${{text(high)}} {shown}</small>` : ''; "
-        f"return `${{new Date(time).toLocaleString()}}<br><b>${{text(mean)}}</b> {shown}${{range}}`; }}"
+        "const range = high > low ? `<br><small>${text(low)} to ${text(high)} ${unit}</small>` : ''; "
+        f"const when = new Date(time).toLocaleString(undefined, {TOOLTIP_TIME}); "
+        "return `${when}<br><b>${text(mean)}</b> ${unit}${range}`; }"
     )
 
 
@@ -75,7 +91,7 @@ def data(series: Series, alarms: Iterable[Alarm], *, start_ms: float, end_ms: fl
         if time_ns / 1e6 >= start_ms - series["bucket_ns"] / 1e6
     ]
     common = {"type": "line", "showSymbol": False, "silent": True, "step": "end" if step else False}
-    band = {**common, "stack": "band", "stackStrategy": "all", "lineStyle": {"opacity": 0}}
+    band = {**common, "symbol": "none", "stack": "band", "stackStrategy": "all", "lineStyle": {"opacity": 0}}
     return {
         "xAxis": {"min": start_ms, "max": end_ms},
         "series": [

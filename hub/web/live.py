@@ -33,10 +33,12 @@ class Live(Element, component="assets/live.js"):
             return
         first, self._parts = not self._sent, parts
         self._sent = True
-        with self._props.suspend_updates():  # the properties are what a page that is opened begins with
+        if first:  # what the element begins with, on a page that is just opened or added to one that is open
             self._props["parts"] = list(parts.items())
-        if not first:
-            self.run_method("show", list(parts), changed)
+            return
+        with self._props.suspend_updates():
+            self._props["parts"] = list(parts.items())
+        self.run_method("show", list(parts), changed)
 
     def on_pick(self, handler: Callable[[str], Any]) -> Self:
         """Call `handler` with the value of `data-pick` of what was clicked."""

@@ -43,13 +43,19 @@ export default {
     this.$el.innerHTML = this.frame || "";
     this.root = this.$el.querySelector("[data-parts]") || this.$el;
     this.nodes = new Map();
-    this.show(this.parts.map(([key]) => key), Object.fromEntries(this.parts));
+    this.begin();
     this.$el.addEventListener("click", (event) => {
       const button = event.target.closest("[data-pick]");
       if (button) this.$emit("pick", button.dataset.pick);
     });
   },
+  watch: {
+    parts: "begin",
+  },
   methods: {
+    begin() {
+      this.show(this.parts.map(([key]) => key), Object.fromEntries(this.parts));
+    },
     show(order, changed) {
       const wanted = new Set(order);
       for (const [key, node] of this.nodes) {

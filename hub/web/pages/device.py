@@ -51,18 +51,20 @@ def refresh_every_s(span_s: int) -> float:
     return max(1.0, min(30.0, span_s / POINTS / 2))
 
 
-def title(device_id: str, device: Row | None, now_ms: int) -> Markup:
+def title(device_id: str, answer: Answer, now_ms: int) -> Markup:
     """Name, presence, and who it is."""
+    device = answer.value
     if device is None:
         return tag("div", tag("h1", device_id), class_="heading")
+    offline = f"offline, seen {ago(device['last_seen_ms'], now_ms)}"
     facts = [
-        "online" if device["connected"] else f"offline, seen {ago(device['last_seen_ms'], now_ms)}",
+        "not known while the hub is away" if answer.problem else "online" if device["connected"] else offline,
         model(device),
         f"{number(device['readings'])} readings",
     ]
     return tag(
         "div",
-        tag("h1", presence(device), " ", device_id),
+        tag("h1", presence({**device, "connected": device["connected"] and not answer.problem}), " ", device_id),
         tag("ul", [tag("li", each) for each in facts], class_="facts"),
         class_="heading",
     )
@@ -135,7 +137,7 @@ class ChartPanel:
         with ui.element("section").classes("panel chart-panel") as self.element:
             self.element.props["aria-label"] = f"Chart of {entry['name']}"
             self._head = Live()
-            self._chart = ui.echart(charts.base(unit)).classes("chart")
+            self._chart = ui.echart(charts.base(unit, on_off=entry.get("type") == "bool")).classes("chart")
 
     def show(self, reading: Row | None, series: Row | None, alarms: Sequence[Row], span_s: int, now_ms: int) -> None:
         start_ms = now_ms - span_s * 1000
@@ -201,7 +203,7 @@ class DevicePage:
 
     def _show_device(self, answer: Answer, readings: Row, alarms: Sequence[Row]) -> None:
         device = answer.value
-        self._title.show(title(self._id, device, self._now_ms()))
+        self._title.show(title(self._id, answer, self._now_ms()))
         if device is None:
             self._blank.show(empty(answer.problem or "No such device", "The fleet page lists every device there is."))
             return

@@ -15,7 +15,7 @@ from hub.web.front import Front
 from hub.web.live import Live
 from hub.web.markup import Markup, join, tag
 from hub.web.sharing import Answer
-from hub.web.words import number, plural
+from hub.web.words import clock, number, plural
 
 _log = logging.getLogger(__name__)
 
@@ -93,19 +93,25 @@ def _verdict(ledger: Answer) -> Markup | None:
         return None
     lost = ledger.value["totals"]["lost"]
     good = ledger.value["balanced"]
+    if ledger.problem:
+        return tag("span", "unknown", class_="mark", title=ledger.problem)
     text = f"{number(lost)} lost" if good or lost else "unbalanced"
     return tag("span", text, class_="mark good" if good else "mark bad")
 
 
 def notice(answers: Iterable[Answer]) -> Markup:
     """What is wrong with the product itself, in sentences; nothing when all is well."""
-    sentences = []
+    sentences: list[str] = []
+    stale_ms = None
     for answer in answers:
         if answer.problem:
             sentences.append(answer.problem)
+            stale_ms = answer.time_ms or stale_ms
         elif answer.value is not None:
             sentences += answer.value.get("problems", [])
-    lines = [tag("p", sentence[:1].upper() + sentence[1:]) for sentence in sentences]
+    lines = [tag("p", f"{sentence[:1].upper()}{sentence[1:]}.") for sentence in sentences]
+    if stale_ms is not None:
+        lines.append(tag("p", "What they last said stands below, from ", moment(stale_ms, clock(stale_ms)), "."))
     return tag("div", lines, class_="notice" if lines else "notice none")
 
 
