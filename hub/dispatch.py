@@ -171,8 +171,7 @@ class Dispatcher:
             self.deliver(device)
         silence_ms = round(self._settings.silence_s * 1000)
         for command, state, error in list(self._commands.overdue(self._now_ms(), silence_ms=silence_ms)):
-            given = state is State.EXPIRED and command.key in self._given
-            if not given and command.key not in self._writing:
+            if command.key not in self._writing:  # `deliver` is writing that it was given
                 self._write_step(command, state, error)
 
     def _draft(
