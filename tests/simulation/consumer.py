@@ -52,19 +52,20 @@ class Consumer:
         self._shown = 0
         self._mount: Mount | None = None
         self._readers: dict[tuple[str, int], StreamReader] = {}
+        self._found: dict[str, list[int]] = {}
 
     def kill(self) -> None:
         """The process ends; the store keeps what it has committed."""
         if self._mount is not None:
             self._mount.dead = True
         self._mount = None
-        self._readers = {}
+        self._readers, self._found = {}, {}
 
     def work(self) -> None:
         """One transaction."""
         files = self._files()
         self._learn_manifests(files)
-        for partition in partitions(self._log, names.TELEMETRY, files=files):
+        for partition in self._partitions(names.TELEMETRY, files):
             records = self._read(names.TELEMETRY, partition, self.store.offsets.get(partition, 0), files)
             if records:
                 self._commit(partition, records[:RECORDS_MAX])
@@ -74,7 +75,7 @@ class Consumer:
         files = self._files()
         ends = {
             partition: self._reader(names.TELEMETRY, partition, files).end
-            for partition in partitions(self._log, names.TELEMETRY, files=files)
+            for partition in self._partitions(names.TELEMETRY, files)
         }
         return sum(end - self.store.offsets.get(partition, 0) for partition, end in ends.items())
 
@@ -132,7 +133,7 @@ class Consumer:
         spans.add(frame.sequence, frame.sequence + frame.count)
 
     def _learn_manifests(self, files: Files) -> None:
-        if not partitions(self._log, names.DEVICES, files=files):
+        if not self._partitions(names.DEVICES, files):
             return
         for record in self._read(names.DEVICES, 0, self.store.manifest_offset, files):
             if record.key is not None and record.key.endswith(b"/" + names.MANIFEST.encode()):
@@ -141,6 +142,11 @@ class Consumer:
                 numbers = {each["id"]: each["name"] for each in manifest["series"]}
                 self.store.manifests[zlib.crc32(record.value)] = numbers
             self.store.manifest_offset = record.offset + 1
+
+    def _partitions(self, stream: str, files: Files) -> list[int]:
+        if not self._found.get(stream):
+            self._found[stream] = partitions(self._log, stream, files=files)
+        return self._found[stream]
 
     def _read(self, stream: str, partition: int, offset: int, files: Files) -> list[Record]:
         """What follows `offset`. After a power cut the log may say that it ends before, until its writer is back."""

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import importlib.metadata
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from paho.mqtt import client as mqtt
 
+import edge.agent
 from edge.agent import Agent
+from edge.journal import Journal
 from edge.sensors.sensor import Series, Value
 from edge.settings import EdgeSettings, LinkSettings
 from edge.spool import Spool
@@ -22,7 +26,7 @@ from edge.worker_thread import WorkerThread
 from simulators.dice import Dice
 from streams.sequences import SequenceSet
 from tests.simulation.disk import Disk, Mount
-from tests.simulation.loop import MachineClock, VirtualLoop
+from tests.simulation.loop import MachineClock, VirtualLoop, end
 from tests.simulation.network import Network
 
 PORT = 1883
@@ -36,14 +40,11 @@ class TruthfulSensor:
     may_block = False
     interval_s = INTERVAL_S
 
-    def __init__(self, device: str, seed: int, loop: VirtualLoop) -> None:
+    def __init__(self, device: str, seed: int) -> None:
         self.name = device
         self._dice = Dice(seed, device)
-        self._loop = loop
         self.given: dict[tuple[str, int], Value] = {}
         """By series and time in nanoseconds. The wall clock may jump back to a time that was before: then the same."""
-        self.given_at_s: dict[tuple[str, int], list[float]] = {}
-        """The virtual time, at which it was given."""
 
     def open(self) -> Sequence[Series]:
         return [
@@ -61,7 +62,6 @@ class TruthfulSensor:
         for series, value in zip(("level", "count", "on", "mode"), values):
             if value is not None:
                 self.given[series, time_ns] = value
-                self.given_at_s.setdefault((series, time_ns), []).append(self._loop.time())
         return values
 
     def close(self) -> None: ...
@@ -79,7 +79,7 @@ class SimulatedDevice:
         self._dice = random.Random(f"{seed}/{name}")
         self.disk = Disk(self._dice)
         self.clock = MachineClock(loop)
-        self.sensor = TruthfulSensor(name, seed, loop)
+        self.sensor = TruthfulSensor(name, seed)
         self.settings = EdgeSettings(
             device=name,
             model="simulated",
@@ -96,11 +96,10 @@ class SimulatedDevice:
         )
         self.acknowledged: dict[int, SequenceSet] = {}
         """By epoch: what the agent believes that the hub has."""
-        self._lost_from_memory: set[int] = set()
-        """Times of ticks that waited for the disk when the process was killed."""
-        self._not_durable_s: list[tuple[float, float]] = []
-        """Spans of virtual time before each power cut, whose readings nobody had synced."""
-        self._late_since_s = self._late_until_s = float("-inf")
+        self.not_durable: set[int] = set()
+        """Times of ticks that nobody had made durable when a crash came: they may have gone without a declaration."""
+        self._journaled_s: dict[int, float] = {}
+        """When, in virtual time, the ticks of the last seconds were journaled."""
         self._agent: Agent | None = None
         self._mount: Mount | None = None
         self._task: asyncio.Task[None] | None = None
@@ -127,22 +126,17 @@ class SimulatedDevice:
     async def kill(self) -> None:
         """End the process in the middle of whatever it does. What it has written stays written."""
         assert self._mount is not None and self._task is not None
-        self._lost_from_memory.update(tick.time_ns for tick in self._waiting_ticks())
+        self.not_durable.update(tick.time_ns for tick in self._waiting_ticks())
         self._mount.dead = True
         for connection in [each for each in self._network.connections if each.owner == self.name]:
             connection.client_died()
-        self._task.cancel()
-        await asyncio.wait([self._task])
-        if not self._task.cancelled():
-            self._task.exception()  # a killed process may end in any way
+        await end(self._task)
 
     async def lose_power(self) -> None:
         """Kill the process and forget what was not synced."""
         await self.kill()
-        now_s = self._loop.time()
-        late = self.disk.free_bytes is not None or now_s <= self._late_until_s
-        since_s = self._late_since_s if late else now_s
-        self._not_durable_s.append((min(since_s, now_s) - COMMIT_INTERVAL_S - 0.1, now_s))
+        self._forget_old_ticks()
+        self.not_durable.update(self._journaled_s)
         self.disk.lose_power()
 
     @property
@@ -151,19 +145,20 @@ class SimulatedDevice:
         storage = self._agent._storage if self._agent is not None else None
         return 1 if storage is None else storage.spool.frames
 
-    def may_have_lost(self, time_ns: int, given_s: float) -> bool:
-        """Whether a reading may have gone without a declaration: a crash came before anything had made it durable."""
-        return time_ns in self._lost_from_memory or any(low <= given_s <= high for low, high in self._not_durable_s)
+    def on_journaled(self, tick: Tick) -> None:
+        self._forget_old_ticks()
+        self._journaled_s[tick.time_ns] = self._loop.time()
+
+    def _forget_old_ticks(self) -> None:
+        """What was journaled longer ago than the commit interval has been synced."""
+        limit_s = self._loop.time() - COMMIT_INTERVAL_S - 0.1
+        self._journaled_s = {time_ns: at_s for time_ns, at_s in self._journaled_s.items() if at_s >= limit_s}
 
     def fill_disk(self, free_bytes: int) -> None:
-        """Leave so little space. From now on readings may wait in memory, and be written late."""
         self.disk.free_bytes = free_bytes
-        self._late_since_s = self._loop.time()
 
     def empty_disk(self) -> None:
-        """There is space again; what waited is written within the next seconds."""
         self.disk.free_bytes = None
-        self._late_until_s = self._loop.time() + 2.0
 
     def mend(self) -> None:
         """No more accidents."""
@@ -203,6 +198,23 @@ class _NoExecutor:
         raise AssertionError("a simulation has no threads")
 
 
+class SimulatedLock:
+    """A directory belongs to one process at a time; the simulation would see two agents in one."""
+
+    held: ClassVar[set[Path]] = set()
+
+    def __init__(self, directory: Path, *, owner: str) -> None:
+        assert directory not in self.held, f"{directory} is in use when {owner} starts"
+        self.directory = directory
+        self.held.add(directory)
+
+    def release(self) -> None:
+        self.held.discard(self.directory)
+
+
+_entry_points = functools.lru_cache(importlib.metadata.entry_points)  # looking through all packages takes 10 ms
+
+
 NO_EXECUTOR: Any = _NoExecutor()
 
 
@@ -213,18 +225,25 @@ def agents_on(network: Network, devices: dict[str, SimulatedDevice]) -> Iterator
     def connect(client: Any) -> Any:
         return network.connect(client._port, client._client_id.decode())
 
-    real = Spool.acknowledge
+    real_acknowledge, real_append = Spool.acknowledge, Journal.append
 
     def acknowledge(spool: Spool, frame: SpooledFrame) -> None:
         devices[spool._directory.parent.name].on_acknowledged(frame)
-        real(spool, frame)
+        real_acknowledge(spool, frame)
+
+    def append(journal: Journal, sequence: int, tick: Tick) -> None:
+        real_append(journal, sequence, tick)
+        devices[journal._paths[0].parent.name].on_journaled(tick)
 
     def submit(thread: WorkerThread, call: Any) -> asyncio.Future[Any]:
         return asyncio.get_running_loop().run_in_executor(None, call)
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(edge.agent, "DirectoryLock", SimulatedLock)
+        patch.setattr(importlib.metadata, "entry_points", _entry_points)
         patch.setattr(WorkerThread, "submit", submit)
         patch.setattr(mqtt.Client, "_create_socket_connection", connect)
         patch.setattr(mqtt, "time_func", network.loop.time)
         patch.setattr(Spool, "acknowledge", acknowledge)
+        patch.setattr(Journal, "append", append)
         yield

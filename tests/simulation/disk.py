@@ -89,6 +89,7 @@ class Disk:
         self.free_bytes: int | None = None  # None: as much as anybody wants
         self.operations = 0
         self.cuts = 0
+        self._listings: dict[Path, list[str]] = {}
 
     def mount(self, on_death: Callable[[], None]) -> Mount:
         """The disk as one process sees it; `on_death` is called when a fuse of that process burns through."""
@@ -101,6 +102,7 @@ class Disk:
         for _, change in self._changes[:kept]:
             self._apply(self._synced_names, change)
         self._changes.clear()
+        self._listings.clear()
         self.names = dict(self._synced_names)
         for inode in dict.fromkeys(self.names.values()):
             inode.lose_power(self._dice, holes=self._holes)
@@ -119,6 +121,7 @@ class Disk:
 
     def rename_all(self, directory: Path, change: dict[Path, Inode | None]) -> None:
         self._apply(self.names, change)
+        self._listings.clear()
         self._changes.append((directory, change))
 
     def sync_names(self, directory: Path) -> None:
@@ -131,7 +134,16 @@ class Disk:
         self._changes = waiting
 
     def make_directory(self, path: Path) -> None:
-        self._directories.update((path, *path.parents))
+        if path not in self._directories:
+            self._directories.update((path, *path.parents))
+            self._listings.clear()
+
+    def listing(self, directory: Path) -> list[str]:
+        found = self._listings.get(directory)
+        if found is None:
+            inside = [path for path in (*self.names, *self._directories) if path.parent == directory != path]
+            found = self._listings[directory] = sorted({path.name for path in inside})
+        return found.copy()
 
     def is_directory(self, path: Path) -> bool:
         return path in self._directories
@@ -209,9 +221,7 @@ class Mount:
 
     def listing(self, directory: Path) -> list[str]:
         self.step()
-        files = {path.name for path in self.disk.names if path.parent == directory}
-        folders = {path.name for path in self.disk._directories if path.parent == directory and path != directory}
-        return sorted(files | folders)
+        return self.disk.listing(directory)
 
     def make_directory(self, path: Path) -> None:
         self.step()

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub.gateway_settings import GatewaySettings
 
 import hub.hub
+from hub.gateway_settings import GatewaySettings
 from hub.hub import Hub
 from hub.settings import HubLogSettings, HubSettings
 from streams.log import EventLog
@@ -20,7 +20,7 @@ from streams.record import NewRecord
 from tests.simulation.consumer import Consumer
 from tests.simulation.device import PORT
 from tests.simulation.disk import Disk, Mount
-from tests.simulation.loop import MachineClock, VirtualLoop
+from tests.simulation.loop import MachineClock, VirtualLoop, end
 from tests.simulation.network import Network
 
 
@@ -71,10 +71,7 @@ class HubMachine:
         for connection in list(self._network.connections):
             connection.server_died()
             self._network.forget(connection)
-        self._task.cancel()
-        await asyncio.wait([self._task])
-        if not self._task.cancelled():
-            self._task.exception()  # a killed process may end in any way
+        await end(self._task)
         self.hub = None
 
     async def lose_power(self) -> None:

@@ -159,6 +159,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return future
 
 
+async def end(task: asyncio.Task[Any]) -> None:
+    """End the task of a process that was killed: whatever it still wants to do in good order, it does not get to."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.001)
+    if not task.cancelled():
+        task.exception()  # a killed process may end in any way
+
+
 class MachineClock:
     """`streams.clock.Clock` of one simulated machine: its wall clock may jump."""
 
