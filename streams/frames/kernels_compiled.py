@@ -469,6 +469,44 @@ def _times(b, p, stop, unit_before, reference, times, o, n):
 
 
 @njit(cache=True)
+def _block_head(b, p, stop, left):
+    """Rows and columns of a block that may hold `left` readings, and the place behind them."""
+    rows, p = _unsigned(b, p, stop)
+    if p < 0:
+        return p, 0, 0
+    columns, p = _unsigned(b, p, stop)
+    if p < 0:
+        return p, 0, 0
+    if rows > _U(layout.ROWS_MAX):
+        return _ROWS, 0, 0
+    if columns > _U(layout.COLUMNS_MAX):
+        return _COLUMNS, 0, 0
+    n, m = np.int64(rows), np.int64(columns)
+    if n and m == 0:
+        return _NO_COLUMNS, 0, 0
+    if n * m > left:
+        return _COUNT, 0, 0
+    return p, n, m
+
+
+@njit(cache=True)
+def _column_head(b, p, stop, n):
+    """Series, tag and kind of a column of n rows, and the place behind them."""
+    series, p = _unsigned(b, p, stop)
+    if p < 0:
+        return p, 0, 0, 0
+    if p >= stop:
+        return _TRUNCATED, 0, 0, 0
+    if series > _U(layout.SERIES_MAX):
+        return _SERIES, 0, 0, 0
+    tag = np.int64(b[p])
+    kind = _kind_of(tag & layout.TAG_MASK)
+    if kind < 0 or (tag & layout.PATCHED and kind > _KIND_FLOAT32) or (n == 0 and tag != tag & layout.TAG_MASK):
+        return _TAG, 0, 0, 0
+    return p + 1, np.int64(series), tag, kind
+
+
+@njit(cache=True)
 def decode_bodies(
     b, starts, stops, counts, row_start, frame, series, kind, times, values, integers, text, quality, dictionary, status
 ):
@@ -486,52 +524,17 @@ def decode_bodies(
         row_start[f] = o
         if counts[f] < 0:
             continue
-        first = o
-        p = starts[f]
-        stop = stops[f]
-        last = o + counts[f]
+        p, stop, first, last = starts[f], stops[f], o, o + counts[f]
         unit, reference, words = np.int64(-1), np.int64(0), known
         while 0 <= p < stop:
-            rows, p = _unsigned(b, p, stop)
-            if p < 0:
-                break
-            columns, p = _unsigned(b, p, stop)
-            if p < 0:
-                break
-            if rows > _U(layout.ROWS_MAX):
-                p = _ROWS
-                break
-            if columns > _U(layout.COLUMNS_MAX):
-                p = _COLUMNS
-                break
-            n = np.int64(rows)
-            if n and columns == _U(0):
-                p = _NO_COLUMNS
-                break
-            if o + n * np.int64(columns) > last:
-                p = _COUNT
-                break
+            p, n, columns = _block_head(b, p, stop, last - o)
             block = o
-            if n:
+            if p >= 0 and n:
                 p, unit, reference = _times(b, p, stop, unit, reference, times, o, n)
             for column in range(columns):
+                if p >= 0:
+                    p, number, tag, code = _column_head(b, p, stop, n)
                 if p < 0:
-                    break
-                number, p = _unsigned(b, p, stop)
-                if p < 0:
-                    break
-                if p >= stop:
-                    p = _TRUNCATED
-                    break
-                if number > _U(layout.SERIES_MAX):
-                    p = _SERIES
-                    break
-                tag = np.int64(b[p])
-                p += 1
-                encoding = tag & layout.TAG_MASK
-                code = _kind_of(encoding)
-                if code < 0 or (tag & layout.PATCHED and code > _KIND_FLOAT32) or (n == 0 and tag != encoding):
-                    p = _TAG
                     break
                 if n == 0:
                     continue
@@ -543,7 +546,7 @@ def decode_bodies(
                     series[_U(i)] = number
                     kind[_U(i)] = code
                 if code <= _KIND_FLOAT32:
-                    p = _floats(b, p, stop, encoding, work, values, patterns, o, n)
+                    p = _floats(b, p, stop, tag & layout.TAG_MASK, work, values, patterns, o, n)
                 elif code <= _KIND_BOOL:
                     p = _whole(b, p, stop, code, values, integers, o, n)
                 else:
@@ -560,9 +563,9 @@ def decode_bodies(
             continue
         status[f] = -p
         for i in range(first, last):
-            integers[_U(i)] = 0
-            text[_U(i)] = -1
-            quality[_U(i)] = 0
+            integers[i] = 0
+            text[i] = -1
+            quality[i] = 0
         o = first
     row_start[len(starts)] = o
     return known

@@ -184,3 +184,10 @@ def test_warming_up_decodes_nothing_and_fails_at_nothing() -> None:
     warm()
     empty = decode_many([])
     assert len(empty.value) == 0 and empty.row_start.tolist() == [0]
+
+
+@pytest.mark.parametrize("values", [[math.pi / 1000, -math.pi / 1000], [3000 * 5e-324, 3001 * 5e-324]])
+def test_looking_for_a_step_where_there_is_none(values: list[float]) -> None:
+    for encoder in (encode, encode_numpy):
+        frame = simple(Kind.FLOAT64, values)
+        assert rows(decode(encoder(frame))) == rows(frame)
