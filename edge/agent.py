@@ -6,7 +6,6 @@ Sources start last and stop first. An `Agent` has no global state and handles no
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import platform
 import random
@@ -35,6 +34,7 @@ from edge.settings import EdgeSettings
 from edge.storage import Storage, open_storage
 from edge.uplink import Uplink
 from edge.version import agent_name
+from edge.waiting import wait_at_most
 from streams.clock import Clock, SystemClock
 from streams.errors import MisuseError, PenstockError
 from streams.files import DirectoryLock, DiskFiles, Files
@@ -137,8 +137,7 @@ class Agent:
             await sampling
             await recording
             sealed.set()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(sending, self._settings.stop_timeout_s + 2.0)
+            await asyncio.wait([sending], timeout=self._settings.stop_timeout_s + 2.0)
         finally:
             await _end(sampling, recording, sending, *others)
             await commands.close()
@@ -199,8 +198,7 @@ class Agent:
             except (OSError, PenstockError) as error:
                 pause_s = backoff.next_s()
                 _log.error("the state in %s cannot be opened: %s; trying again in %.0f s", self._state, error, pause_s)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), pause_s)
+            await wait_at_most(stop, pause_s)
             if stop.is_set():
                 return None
 

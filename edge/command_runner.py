@@ -149,11 +149,12 @@ class CommandRunner:
         thread = WorkerThread(f"command {entry.name}")
         timeout_s = self._settings.command_timeout_s
         try:
-            future = thread.submit(lambda: dict(command.run(entry.arguments, self._context)))
-            return "succeeded", {"result": await asyncio.wait_for(future, timeout_s)}
-        except TimeoutError:
-            return "failed", {"error": f"it did not end within {timeout_s:g} s; it may still take effect"}
-        except Exception as error:
+            async with asyncio.timeout(timeout_s) as limit:
+                result = await thread.submit(lambda: dict(command.run(entry.arguments, self._context)))
+            return "succeeded", {"result": result}
+        except Exception as error:  # a plug-in may raise anything
+            if limit.expired():
+                return "failed", {"error": f"it did not end within {timeout_s:g} s; it may still take effect"}
             if not isinstance(error, MisuseError):
                 _log.warning("command %s failed", entry.name, exc_info=True)
             return "failed", {"error": _sentence(error)}

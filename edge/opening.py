@@ -41,7 +41,8 @@ async def _open(sensor: Sensor, timeout_s: float) -> Opened | None:
         if thread is None:
             declared = sensor.open()
         else:
-            declared = await asyncio.wait_for(thread.submit(sensor.open), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                declared = await thread.submit(sensor.open)
         if not declared:
             raise SensorAbsentError("it declares no series")
         return sensor, declared, thread

@@ -103,8 +103,7 @@ class Recorder:
         while not stop.is_set():
             self._changed.clear()
             pause_s = await self._work()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake(stop), pause_s)
+            await self._wait(stop, pause_s)
         await self.seal_all()
 
     async def sync(self) -> int:
@@ -137,10 +136,10 @@ class Recorder:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    async def _wake(self, stop: asyncio.Event) -> None:
+    async def _wait(self, stop: asyncio.Event, seconds: float) -> None:
         waits = [asyncio.ensure_future(each.wait()) for each in (stop, self._changed)]
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for each in waits:
                 each.cancel()

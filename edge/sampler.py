@@ -6,7 +6,6 @@ A sensor that fails is reported once, gives one BAD reading a series, and is tri
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from edge.schedule import Schedule
 from edge.sensors.sensor import Sensor, Series, SeriesType, Value, check_value
 from edge.tick import Tick
+from edge.waiting import wait_at_most
 from edge.worker_thread import WorkerThread
 from streams.clock import Clock
 from streams.frames import Quality
@@ -110,7 +110,7 @@ class Sampler:
         """Read until `stop` is set, then let go of the sensors."""
         try:
             while not stop.is_set():
-                await _wait(stop, self.read_due() / 1e9)
+                await wait_at_most(stop, max(self.read_due() / 1e9, 0.0005))
         finally:
             for read in self._reads:
                 read.cancel()
@@ -151,12 +151,14 @@ class Sampler:
         future = thread.submit(lambda: each.tick(time_ns, each.sensor.read(time_ns)))
         future.add_done_callback(lambda _: self._free(each))
         try:
-            tick = await asyncio.wait_for(asyncio.shield(future), self._read_timeout_s)
-        except TimeoutError:
-            future.add_done_callback(_look_away)
-            self._failed(each, time_ns, TimeoutError(f"no answer within {self._read_timeout_s:g} s"))
-        except Exception as error:
-            self._failed(each, time_ns, error)
+            async with asyncio.timeout(self._read_timeout_s) as limit:
+                tick = await asyncio.shield(future)
+        except Exception as error:  # a plug-in may raise anything
+            is_late = limit.expired()
+            if is_late:
+                future.add_done_callback(_look_away)
+            late = TimeoutError(f"no answer within {self._read_timeout_s:g} s")
+            self._failed(each, time_ns, late if is_late else error)
         else:
             self._succeeded(each, tick)
 
@@ -180,11 +182,6 @@ class Sampler:
         )
         each.latest = each.bad_tick(time_ns)
         self._record(each.latest)
-
-
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), max(seconds, 0.0005))
 
 
 def _look_away(future: asyncio.Future[Any]) -> None:

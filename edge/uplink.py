@@ -27,6 +27,7 @@ from edge.spooled import SpooledFrame
 from edge.storage import Storage
 from edge.uplink_window import UplinkWindow
 from edge.version import agent_name
+from edge.waiting import wait_at_most
 from streams import names
 from streams.clock import Clock
 from streams.errors import PenstockError
@@ -96,8 +97,7 @@ class Uplink:
                 finally:
                     link.abort("given up")
                     self._link = None
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), self._backoff.next_s())
+            await wait_at_most(stop, self._backoff.next_s())
 
     # -- one connection ----------------------------------------------------------------------------------------------
 

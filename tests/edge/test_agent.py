@@ -17,6 +17,7 @@ from edge.sensors.sensor import Sensor
 from edge.settings import EdgeSettings, LinkSettings
 from streams.errors import MisuseError
 from tests.edge.broker import Broker, Published, broker
+from tests.edge.disks import FaultyDisk
 from tests.edge.hub import HubView
 from tests.edge.sensors_for_tests import CountingSensor, ScriptedSensor, StuckSensor
 
@@ -288,3 +289,44 @@ async def test_many_agents_live_in_one_process(tmp_path: Path) -> None:
         for peer, device in ((one, "one"), (two, "two")):
             assert {message.topic.split("/")[2] for message in peer.published} == {device}
             assert HubView(peer.published).missing() == []
+
+
+async def test_with_a_full_disk_it_starts_waits_and_goes_on_when_there_is_room(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk, sensor = FaultyDisk(), CountingSensor()
+    disk.full = True
+    stop = asyncio.Event()
+    async with broker() as peer:
+        agent = Agent(settings(peer.port), tmp_path, sensors=[sensor], files=disk)
+        task = asyncio.create_task(agent.run(stop))
+        async with asyncio.timeout(10):
+            while "cannot be opened" not in caplog.text or sensor.count < 20:
+                await asyncio.sleep(0.01)
+        assert not task.done()
+        disk.full = False
+        await until_frames(peer, 2)
+        stop.set()
+        await asyncio.wait_for(task, 10)
+        seen = HubView(peer.published)
+    assert seen.values("count.value") == list(range(sensor.count))
+
+
+async def test_a_disk_that_fills_up_while_it_works_costs_nothing_within_the_bound(tmp_path: Path) -> None:
+    disk, sensor = FaultyDisk(), CountingSensor()
+    stop = asyncio.Event()
+    async with broker() as peer:
+        task = asyncio.create_task(Agent(settings(peer.port), tmp_path, sensors=[sensor], files=disk).run(stop))
+        await until_frames(peer, 2)
+        disk.full = True
+        wanted = sensor.count + 50
+        async with asyncio.timeout(10):
+            while sensor.count < wanted:
+                await asyncio.sleep(0.01)
+        disk.full = False
+        await until_frames(peer, len(peer.channel("frames")) + 3)
+        stop.set()
+        await asyncio.wait_for(task, 10)
+        seen = HubView(peer.published)
+    assert seen.values("count.value") == list(range(sensor.count))
+    assert seen.missing() == []
