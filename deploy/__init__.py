@@ -1,0 +1,1 @@
+"""Running Penstock elsewhere: containers, and Grafana dashboards as code."""
