@@ -1,59 +1,110 @@
-"""The last message of each topic that was published with RETAIN (5.0, 3.3.1.3), within bounds."""
+"""The last message of each topic that was published with RETAIN (5.0, 3.3.1.3), within bounds, in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
 
-from hub.subscriptions import check_filter, fits
-from streams.mqtt import Property, Publish
+from streams.mqtt import Publish
+
+_OVERHEAD_BYTES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A retained message; `expires_ns` is monotonic time."""
+
+    message: Publish
+    expires_ns: int | None
+
+    @property
+    def size(self) -> int:
+        return len(self.message.topic) + len(self.message.payload) + _OVERHEAD_BYTES
+
+
+@dataclass(slots=True)
+class _Node:
+    children: dict[str, _Node] = field(default_factory=dict)
+    kept: Kept | None = None
 
 
 class RetainedMessages:
-    """Topic to message. `full` counts what was not kept for want of room."""
+    """A tree over the levels of topics. Filters that begin with + or # see neither $-topics nor the `hidden` levels."""
 
-    def __init__(self, *, messages_max: int, bytes_max: int) -> None:
-        self._messages: dict[str, tuple[Publish, int | None]] = {}
+    def __init__(self, *, messages_max: int, bytes_max: int, hidden: Collection[str] = ()) -> None:
+        self._root = _Node()
         self._messages_max = messages_max
         self._bytes_max = bytes_max
+        self._hidden = frozenset(hidden)
+        self._count = 0
         self._bytes = 0
-        self.full = 0
 
     def __len__(self) -> int:
-        return len(self._messages)
+        return self._count
 
-    def keep(self, message: Publish, now_ns: int) -> None:
-        """Keep a message; one without payload removes what was kept."""
-        before = self._messages.pop(message.topic, None)
-        if before is not None:
-            self._bytes -= _size(before[0])
+    def keep(self, message: Publish, expires_ns: int | None) -> bool:
+        """Keep a message instead of the one before; one without payload only removes that. False: there is no room."""
+        self._remove(message.topic)
         if not message.payload:
-            return
-        if len(self._messages) >= self._messages_max or self._bytes + _size(message) > self._bytes_max:
-            self.full += 1
-            return
-        expiry_s = message.properties.get(Property.MESSAGE_EXPIRY_INTERVAL)
-        expires_ns = now_ns + expiry_s * 1_000_000_000 if isinstance(expiry_s, int) else None
-        self._messages[message.topic] = (message, expires_ns)
-        self._bytes += _size(message)
+            return True
+        kept = Kept(message, expires_ns)
+        if self._count >= self._messages_max or self._bytes + kept.size > self._bytes_max:
+            return False
+        node = self._root
+        for level in message.topic.split("/"):
+            node = node.children.setdefault(level, _Node())
+        node.kept = kept
+        self._count += 1
+        self._bytes += kept.size
+        return True
 
-    def matching(self, topic_filter: str, now_ns: int) -> Iterator[Publish]:
-        """What a new subscription is sent; none for shared ones."""
-        share, levels = check_filter(topic_filter)
-        if share is not None:
+    def matching(self, levels: list[str], now_ns: int) -> list[Kept]:
+        """What a new subscription to the filter of these levels is sent. What has expired is forgotten."""
+        found = list(self._walk(self._root, levels, 0))
+        for kept in found:
+            if kept.expires_ns is not None and kept.expires_ns <= now_ns:
+                self._remove(kept.message.topic)
+        return [kept for kept in found if kept.expires_ns is None or kept.expires_ns > now_ns]
+
+    def _walk(self, node: _Node, levels: list[str], depth: int) -> Iterator[Kept]:
+        if depth == len(levels):
+            if node.kept is not None:
+                yield node.kept
             return
-        exact = "+" not in levels and "#" not in levels
-        topics = [topic_filter] if exact else list(self._messages)
-        for topic in topics:
-            kept = self._messages.get(topic)
-            if kept is None or not (exact or fits(levels, topic)):
-                continue
-            message, expires_ns = kept
-            if expires_ns is not None and expires_ns <= now_ns:
-                self._bytes -= _size(message)
-                del self._messages[topic]
-                continue
-            yield message
+        level = levels[depth]
+        if level == "#":
+            yield from self._below(node, depth)
+        elif level == "+":
+            for name, child in node.children.items():
+                if self._is_seen(name, depth):
+                    yield from self._walk(child, levels, depth + 1)
+        elif (chosen := node.children.get(level)) is not None:
+            yield from self._walk(chosen, levels, depth + 1)
 
+    def _below(self, node: _Node, depth: int) -> Iterator[Kept]:
+        if node.kept is not None:  # a/# fits a too
+            yield node.kept
+        for name, child in node.children.items():
+            if self._is_seen(name, depth):
+                yield from self._below(child, depth + 1)
 
-def _size(message: Publish) -> int:
-    return len(message.topic) + len(message.payload) + 100
+    def _is_seen(self, name: str, depth: int) -> bool:
+        return depth > 0 or (not name.startswith("$") and name not in self._hidden)
+
+    def _remove(self, topic: str) -> None:
+        levels = topic.split("/")
+        path = [self._root]
+        for level in levels:
+            child = path[-1].children.get(level)
+            if child is None:
+                return
+            path.append(child)
+        if path[-1].kept is None:
+            return
+        self._count -= 1
+        self._bytes -= path[-1].kept.size
+        path[-1].kept = None
+        for parent, child, level in zip(reversed(path[:-1]), reversed(path[1:]), reversed(levels)):
+            if child.children or child.kept is not None:
+                break
+            del parent.children[level]

@@ -48,7 +48,7 @@ def decode(
     end = start + length
     if end > len(data):
         return None
-    return _decode_body(data[at], bytes(data[start:end]), version), end
+    return decode_body(data[at], bytes(data[start:end]), version), end
 
 
 def read_length(data: bytes | bytearray, at: int) -> tuple[int, int] | None:
@@ -60,6 +60,8 @@ def read_length(data: bytes | bytearray, at: int) -> tuple[int, int] | None:
         position += 1
         length |= (byte & 0x7F) << shift
         if byte < 0x80:
+            if byte == 0 and shift:
+                raise MalformedPacket("the length of a packet takes more bytes than it must")
             return position, length
         shift += 7
         if shift > 21:
@@ -67,7 +69,8 @@ def read_length(data: bytes | bytearray, at: int) -> tuple[int, int] | None:
     return None
 
 
-def _decode_body(first: int, body: bytes, version: int) -> Packet:
+def decode_body(first: int, body: bytes, version: int) -> Packet:
+    """The packet of this first byte and this body. MalformedPacket when it is none."""
     kind, flags = first >> 4, first & 15
     if kind == PacketType.PUBLISH:
         return _publish(flags, body, version)
@@ -100,7 +103,7 @@ def _decode_kind(kind: PacketType, cursor: Cursor, version: int) -> Packet:
         case PacketType.UNSUBACK:
             packet_id = _packet_id(cursor)
             properties = _properties(cursor, version, props.OF_ACKNOWLEDGE)
-            return Unsuback(packet_id, tuple(cursor.rest()), properties)
+            return Unsuback(packet_id, tuple(cursor.rest()) if version >= 5 else (), properties)
         case PacketType.PINGREQ:
             return Pingreq()
         case PacketType.PINGRESP:

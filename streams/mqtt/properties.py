@@ -109,6 +109,8 @@ def _read_value(part: Cursor, name: Property) -> object:
         if number == 0 and name in _NOT_ZERO:
             raise MalformedPacket(f"the property {name.name} must not be 0", reason=0x82)
         return number
+    if name is P.RESPONSE_TOPIC:
+        return _topic(part.text())
     if name in _TEXTS:
         return part.text()
     if name in _BINARIES:
@@ -119,6 +121,12 @@ def _read_value(part: Cursor, name: Property) -> object:
     if number == 0:
         raise MalformedPacket("a subscription identifier must not be 0", reason=0x82)
     return number
+
+
+def _topic(topic: str) -> str:
+    if not topic or "+" in topic or "#" in topic:
+        raise MalformedPacket(f"{topic[:80]!r} is not a topic to respond to", reason=0x82)
+    return topic
 
 
 def put_properties(out: bytearray, properties: Properties) -> None:

@@ -44,12 +44,13 @@ class Reason(IntEnum):
     WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED = 0xA2
 
 
-_RETURN_CODES = {
+_RETURN_CODES: dict[int, int] = {
     Reason.SUCCESS: 0,
     Reason.UNSUPPORTED_PROTOCOL_VERSION: 1,
     Reason.CLIENT_IDENTIFIER_NOT_VALID: 2,
     Reason.SERVER_UNAVAILABLE: 3,
     Reason.SERVER_BUSY: 3,
+    Reason.QUOTA_EXCEEDED: 3,
     Reason.BAD_USER_NAME_OR_PASSWORD: 4,
     Reason.NOT_AUTHORIZED: 5,
 }
@@ -57,4 +58,4 @@ _RETURN_CODES = {
 
 def connack_return_code(reason: int) -> int:
     """What a 3.1.1 CONNACK says for a reason code of 5.0."""
-    return _RETURN_CODES.get(Reason(reason), 5)
+    return _RETURN_CODES.get(reason, 5)
