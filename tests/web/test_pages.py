@@ -1,4 +1,4 @@
-"""What the pages show, as HTML: the right figures, what to do when there is nothing, and never a device's own markup."""
+"""What the pages show, as HTML: right figures, what to do when there is nothing, and no device's own markup."""
 
 from __future__ import annotations
 
