@@ -95,9 +95,7 @@ def _decode_kind(kind: PacketType, cursor: Cursor, version: int) -> Packet:
         case PacketType.SUBSCRIBE:
             return _subscribe(cursor, version)
         case PacketType.SUBACK:
-            packet_id = _packet_id(cursor)
-            properties = _properties(cursor, version, props.OF_ACKNOWLEDGE)
-            return Suback(packet_id, tuple(cursor.rest()), properties)
+            return _suback(cursor, version)
         case PacketType.UNSUBSCRIBE:
             return _unsubscribe(cursor, version)
         case PacketType.UNSUBACK:
@@ -194,6 +192,16 @@ def _subscribe(cursor: Cursor, version: int) -> Subscribe:
     if not found:
         raise MalformedPacket("a SUBSCRIBE without a topic filter", reason=0x82)
     return Subscribe(packet_id, tuple(found), properties)
+
+
+def _suback(cursor: Cursor, version: int) -> Suback:
+    packet_id = _packet_id(cursor)
+    properties = _properties(cursor, version, props.OF_ACKNOWLEDGE)
+    reasons = tuple(cursor.rest())
+    for reason in reasons:
+        if 2 < reason < 0x80 or (version < 5 and reason > 0x80):
+            raise MalformedPacket(f"no subscription is granted by {reason:#x}")
+    return Suback(packet_id, reasons, properties)
 
 
 def _unsubscribe(cursor: Cursor, version: int) -> Unsubscribe:
