@@ -15,6 +15,7 @@ import pytest
 from paho.mqtt import client as mqtt
 
 import edge.agent
+import edge.spool
 from edge.agent import Agent
 from edge.journal import Journal
 from edge.sensors.sensor import Series, Value
@@ -24,12 +25,14 @@ from edge.spooled import SpooledFrame
 from edge.tick import Tick
 from edge.worker_thread import WorkerThread
 from simulators.dice import Dice
+from streams.log import LogSettings
 from streams.sequences import SequenceSet
 from tests.simulation.disk import Disk, Mount
 from tests.simulation.loop import MachineClock, VirtualLoop, end
 from tests.simulation.network import Network
 
 PORT = 1883
+SEGMENT_BYTES = 1024  # far below what settings allow, so that a short run fills many
 COMMIT_INTERVAL_S = 1.0
 INTERVAL_S = 0.5
 
@@ -198,6 +201,10 @@ class _NoExecutor:
         raise AssertionError("a simulation has no threads")
 
 
+def _small_segments(*, partitions: int, segment_bytes: int) -> LogSettings:
+    return LogSettings(partitions=partitions, segment_bytes=min(segment_bytes, SEGMENT_BYTES))
+
+
 class SimulatedLock:
     """A directory belongs to one process at a time; the simulation would see two agents in one."""
 
@@ -246,4 +253,5 @@ def agents_on(network: Network, devices: dict[str, SimulatedDevice]) -> Iterator
         patch.setattr(mqtt, "time_func", network.loop.time)
         patch.setattr(Spool, "acknowledge", acknowledge)
         patch.setattr(Journal, "append", append)
+        patch.setattr(edge.spool, "LogSettings", _small_segments)
         yield

@@ -18,7 +18,7 @@ from hub.settings import HubLogSettings, HubSettings
 from streams.log import EventLog
 from streams.record import NewRecord
 from tests.simulation.consumer import Consumer
-from tests.simulation.device import PORT
+from tests.simulation.device import PORT, SEGMENT_BYTES
 from tests.simulation.disk import Disk, Mount
 from tests.simulation.loop import MachineClock, VirtualLoop, end
 from tests.simulation.network import Network
@@ -36,7 +36,7 @@ class HubMachine:
         self.consumer = Consumer(data, self.disk, self.clock)
         self.settings = HubSettings(
             mqtt=GatewaySettings(port=PORT),
-            log=HubLogSettings(partitions=2, segment_bytes=1 << 16, retention_days=0, retention_bytes=0),
+            log=HubLogSettings(partitions=2, segment_bytes=SEGMENT_BYTES, retention_days=0, retention_bytes=0),
             snapshot_interval_s=7.0,
         )
         self.hub: Hub | None = None

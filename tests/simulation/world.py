@@ -86,7 +86,7 @@ class World:
                 seed=seed,
                 loop=self.loop,
                 network=self.network,
-                spool_bytes_max=65_536,
+                spool_bytes_max=self.dice.choice((500, 65_536)),
             )
             for name in (f"d{index}" for index in range(self.dice.randint(1, 3)))
         }
@@ -135,10 +135,10 @@ class World:
             (1, self._refuse_connections),
             (2, self._kill_a_device),
             (2, self._cut_power_of_a_device),
-            (2, self._burn_fuse_of_a_device),
+            (4, self._burn_fuse_of_a_device),
             (2, self._kill_the_hub),
             (2, self._cut_power_of_the_hub),
-            (2, self._burn_fuse_of_the_hub),
+            (4, self._burn_fuse_of_the_hub),
             (2, self._kill_the_consumer),
             (1, self._fill_the_disk_of_a_device),
             (1, self._fill_the_disk_of_the_hub),
@@ -176,7 +176,7 @@ class World:
 
     def _burn_fuse_of_a_device(self) -> None:
         if (device := self._a_running_device()) is not None:
-            device.burn_fuse(self.dice.randint(0, 60))
+            device.burn_fuse(self.dice.randint(0, 40))
 
     async def _kill_the_hub(self) -> None:
         if self.hub.running:
@@ -187,7 +187,7 @@ class World:
             await self.hub.lose_power()
 
     def _burn_fuse_of_the_hub(self) -> None:
-        self.hub.burn_fuse(self.dice.randint(0, 60))
+        self.hub.burn_fuse(self.dice.randint(0, 40))
 
     def _kill_the_consumer(self) -> None:
         self.hub.consumer.kill()
