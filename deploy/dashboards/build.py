@@ -21,7 +21,7 @@ def build(out: Path, store: Store, *, mounted_at: str = MOUNTED_AT) -> list[Path
 
     The token is not written: Grafana takes it from its own environment, from PENSTOCK_INFLUX_TOKEN.
     """
-    source = Source(url=store.url, bucket=store.bucket, token=f"${TOKEN_VARIABLE}")
+    source = Source(url=store.influx_url, bucket=store.influx_bucket, token=f"${TOKEN_VARIABLE}")
     files = {
         Path("datasources/penstock.yaml"): _yaml({"apiVersion": 1, "datasources": [_provisioned(source)]}),
         Path("dashboards/penstock.yaml"): _yaml({"apiVersion": 1, "providers": [_provider(mounted_at)]}),

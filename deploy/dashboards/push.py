@@ -22,10 +22,10 @@ def push(url: str, token: str, store: Store) -> list[str]:
     """
     grafana = _client(url, token)
     with _explained(url):
-        _upsert_source(grafana, Source(url=store.url, bucket=store.bucket, token=store.token))
+        _upsert_source(grafana, Source(url=store.influx_url, bucket=store.influx_bucket, token=store.influx_token))
         _ensure_folder(grafana)
         pushed = [_push_dashboard(grafana, url, make()) for make in DASHBOARDS.values()]
-    return [f"data source {NAME}: {store.url}, {store.bucket}", f"folder {FOLDER}", *pushed]
+    return [f"data source {NAME}: {store.influx_url}, {store.influx_bucket}", f"folder {FOLDER}", *pushed]
 
 
 def _client(url: str, token: str) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-POINTS_MAX = 150
+POINTS_MAX = 75
 NUMBERS = ("float64", "float32", "int64")
 
 Point = tuple[int, float]  # time in ns, value

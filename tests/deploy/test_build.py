@@ -17,9 +17,9 @@ from deploy.dashboards.source import REFERENCE, Source
 
 @dataclass(frozen=True)
 class StoreSettings:
-    url: str = "http://influxdb:8086"
-    bucket: str = "penstock"
-    token: str = "very secret"
+    influx_url: str = "http://influxdb:8086"
+    influx_bucket: str = "penstock"
+    influx_token: str = "very secret"
 
 
 def test_the_files_are_complete_and_the_same_on_every_build(tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ from tests.deploy.grafana import TOKEN, Grafana, grafana
 
 @dataclass(frozen=True)
 class StoreSettings:
-    url: str = "http://influxdb:8086"
-    bucket: str = "penstock"
-    token: str = "influx-token"
+    influx_url: str = "http://influxdb:8086"
+    influx_bucket: str = "penstock"
+    influx_token: str = "influx-token"
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_everything_is_there_and_a_second_push_changes_nothing(server: Grafana) 
 
 def test_a_changed_store_updates_the_source(server: Grafana) -> None:
     push(server.url, TOKEN, StoreSettings())
-    push(server.url, TOKEN, StoreSettings(url="http://other:8086"))
+    push(server.url, TOKEN, StoreSettings(influx_url="http://other:8086"))
     assert server.sources["penstock"]["url"] == "http://other:8086"
 
 

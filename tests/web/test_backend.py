@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,17 @@ async def test_a_peer_that_comes_back_is_found_by_itself(tmp_path: Path, deep: b
                 await backend.hub.get("/health")
             async with running(data, Hub()):
                 assert (await backend.hub.get("/health"))["status"] == "ok"
+
+
+async def test_a_peer_is_found_in_a_directory_that_was_made_anew(tmp_path: Path) -> None:
+    data = tmp_path.joinpath(*["deep" * 10] * 4)
+    async with Backend.of(data) as backend:
+        for _ in range(2):
+            async with running(data, Hub()):
+                with contextlib.suppress(TryLaterError):  # the first question after the loss may meet it
+                    await backend.hub.get("/health")
+                assert (await backend.hub.get("/health"))["status"] == "ok"
+            shutil.rmtree(data / "run")
 
 
 async def test_a_socket_that_nobody_listens_on_is_away(tmp_path: Path) -> None:
