@@ -12,7 +12,6 @@ from hub.settings import HubSettings
 from hub.web.settings import WebSettings
 from processors.settings import ProcessorsSettings
 from simulators.settings import FleetSettings
-
 from streams.settings import load, section
 
 

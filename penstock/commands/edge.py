@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from edge.settings import EdgeSettings
 
+from edge.settings import EdgeSettings
 from penstock.commands.common import (
     ConfigOption,
     DataOption,

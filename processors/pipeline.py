@@ -1,0 +1,75 @@
+"""The processors' process: wires log, engine, store and query API, and keeps them going."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import threading
+from pathlib import Path
+
+from processors.api import Api
+from processors.consumer import Consumer
+from processors.engine import Engine
+from processors.outbox import STREAMS, Outbox
+from processors.settings import ProcessorsSettings
+from processors.stores.registry import open_store
+from streams.clock import SystemClock
+from streams.control import serving
+from streams.files import DirectoryLock, DiskFiles
+from streams.log import EventLog, LogSettings
+
+_log = logging.getLogger("penstock.processors")
+
+OWNER = "penstock processors"
+WATCH_S = 0.25
+
+
+def run(settings: ProcessorsSettings, data: Path) -> int:
+    """Run the processors on the data directory `data` until SIGTERM or SIGINT; returns the exit status.
+
+    Raises MisuseError when other processors use the directory, DiskError when the store cannot be opened.
+    """
+    lock = DirectoryLock(data / "store", owner=OWNER)
+    try:
+        return asyncio.run(_run(settings, data))
+    finally:
+        lock.release()
+
+
+async def _run(settings: ProcessorsSettings, data: Path) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, stop.set)
+    files, clock = DiskFiles(), SystemClock()
+    store = open_store(data / "store", settings.store)
+    log = EventLog.open(
+        data / "log", {stream: LogSettings() for stream in STREAMS}, files=files, clock=clock, owner=OWNER
+    )
+    try:
+        state = await asyncio.to_thread(store.load)
+        engine = Engine(settings, state)
+        consumer = Consumer(data / "log", settings, engine, store, Outbox(log, clock), state, files=files, clock=clock)
+        api = Api(settings, engine, store, consumer, data / "log", files=files, clock=clock)
+        async with serving(api.application(), data / "run" / "processors.sock"):
+            _log.info("ready: store %s, %d readings, %d series", store.name, consumer.readings, len(engine.table))
+            return await _consume(consumer, stop)
+    finally:
+        log.close()
+        store.close()
+        _log.info("stopped; what is committed is on disk")
+
+
+async def _consume(consumer: Consumer, stop: asyncio.Event) -> int:
+    """Keep the consumer's thread going until `stop`, or until it dies: then the status is 1."""
+    ending = threading.Event()
+    thread = threading.Thread(target=consumer.run, args=(ending,), name="consumer")
+    thread.start()
+    while thread.is_alive() and not stop.is_set():
+        with_limit = asyncio.create_task(stop.wait())
+        await asyncio.wait([with_limit], timeout=WATCH_S)
+        with_limit.cancel()
+    ending.set()
+    await asyncio.to_thread(thread.join)
+    return 0 if consumer.failed is None else 1

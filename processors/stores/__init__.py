@@ -1,0 +1,1 @@
+"""Stores: where rows go, one a file (docs/stores.md)."""

@@ -1,0 +1,29 @@
+"""Every kind of store by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from processors.settings import StoreSettings
+from processors.stores.store import Store
+
+
+def _duckdb(directory: Path, settings: StoreSettings) -> Store:
+    from processors.stores.duckdb_store import DuckDBStore
+
+    return DuckDBStore(directory, settings)
+
+
+def _influx(directory: Path, settings: StoreSettings) -> Store:
+    from processors.stores.influx_store import InfluxStore
+
+    return InfluxStore(directory, settings)
+
+
+STORES: dict[str, Callable[[Path, StoreSettings], Store]] = {"duckdb": _duckdb, "influx": _influx}
+
+
+def open_store(directory: Path, settings: StoreSettings) -> Store:
+    """Open the store that the settings name, with its state in `directory`."""
+    return STORES[settings.kind](directory, settings)
