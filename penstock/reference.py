@@ -1,4 +1,4 @@
-"""The reference pages that are made from the code: python -m penstock.reference writes them, a test holds them against it."""
+"""The pages that are made from the code: python -m penstock.reference writes them, a test holds them against it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def commands_page() -> Iterator[str]:
     yield "# Commands"
     yield ""
     yield "Made by `make reference`. Exit status: 0 done, 1 failed, 2 misuse. `--json` prints JSON for programs."
-    yield "The long-running ones (`hub run`, `process run`, `web run`, `edge run`, `simulate`) also take one flag for each"
-    yield "of their settings: see [settings.md](settings.md)."
+    yield "The long-running ones (`hub run`, `process run`, `web run`, `edge run`, `simulate`) also take one flag for"
+    yield "each of their settings: see [settings.md](settings.md)."
     for words, command in commands():
         yield f"\n## {words}\n"
         yield " ".join((command.help or "").split())
@@ -55,7 +55,7 @@ def _is_setting(parameter: Any) -> bool:
 def _spelling(parameter: Any) -> str:
     opts = ", ".join(each for each in (*parameter.opts, *parameter.secondary_opts))
     if not parameter.opts[0].startswith("-"):
-        return (parameter.metavar or parameter.name.upper()).replace("|", "\\|")
+        return str(parameter.metavar or parameter.name.upper()).replace("|", "\\|")
     value = "" if getattr(parameter, "is_flag", False) else f" {parameter.metavar or 'VALUE'}"
     return f"{opts}{value}".replace("|", "\\|")
 

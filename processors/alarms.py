@@ -114,7 +114,8 @@ def message(transition: Transition, info: SeriesInfo) -> str:
     what = f"{info.metric} of {info.device}"
     value = _short(transition.value)
     if transition.detector == "stuck":
-        return f"{what} is stuck at {value}{unit}: {transition.usual:.0f} equal readings, at most {transition.spread:.0f} before"
+        habit = f"{transition.usual:.0f} equal readings, at most {transition.spread:.0f} before"
+        return f"{what} is stuck at {value}{unit}: {habit}"
     if info.maximum is not None and transition.value > info.maximum:
         return f"{what} is above its limit: {value}{unit}, at most {_short(info.maximum)}"
     if info.minimum is not None and transition.value < info.minimum:

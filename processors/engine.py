@@ -1,4 +1,4 @@
-"""From frames to one transaction: decode, leave out what is stored, number, judge. No I/O; the store commits the result.
+"""From frames to one transaction: decode, leave out what is stored, number, judge. No I/O: the store commits it.
 
 What a frame can be: good (its new readings become rows), a second copy (nothing), ahead of its manifest (parked),
 or undecodable (quarantined, with the reason and its bytes).
@@ -52,13 +52,9 @@ class Engine:
         self._parked = list(state.parked)
         self._lookups: dict[tuple[str, int], NDArray[np.int32]] = {}
         self._limits = np.zeros((0, 3))
-        thresholds = {
-            "open_strength": alarms.open_strength,
-            "close_strength": alarms.close_strength,
-            "close_hold_s": alarms.close_hold_s,
-        }
-        self._alarms = Alarms(thresholds)
-        self._banks = {each.name: Bank(each, **thresholds) for each in detectors(alarms.detectors)}
+        thresholds = (alarms.open_strength, alarms.close_strength, alarms.close_hold_s)
+        self._alarms = Alarms(dict(zip(("open_strength", "close_strength", "close_hold_s"), thresholds)))
+        self._banks = {each.name: Bank(each, *thresholds) for each in detectors(alarms.detectors)}
         self._restore(state)
 
     # -- one transaction ---------------------------------------------------------------------------------------------

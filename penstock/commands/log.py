@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 from penstock.commands.common import DataOption, JsonOption, console, count, data_directory, emit, table
 from streams.errors import JunkError
@@ -39,14 +39,16 @@ def verify(path: PathArgument = None, data: DataOption = None, as_json: JsonOpti
     with Progress(console=console, transient=True, disable=as_json or not sys.stdout.isatty()) as progress:
         for partition in offline.find_partitions(_chosen(path, data), files):
             task = progress.add_task(f"{partition.parent.name}/{partition.name}", total=None)
-            tell: Callable[[int, int], None] = lambda done, total, task=task: progress.update(
-                task, completed=done, total=total
-            )
+            tell = functools.partial(_tell, progress, task)
             reports.append(offline.verify(partition, files=files, progress=tell))
     answer = {"partitions": [{**_plain(each), "problems": each.problems} for each in reports]}
     emit(answer, as_json, lambda _: _show(reports))
     if any(each.problems for each in reports):
         raise typer.Exit(1)
+
+
+def _tell(progress: Progress, task: TaskID, done: int, total: int) -> None:
+    progress.update(task, completed=done, total=total)
 
 
 def dump(

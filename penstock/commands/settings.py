@@ -26,7 +26,7 @@ def settings(
 def sample_file() -> Iterator[str]:
     """A settings file that changes nothing."""
     yield "# Penstock settings. Every line shows a default; take away its # to change it."
-    yield "# Also as environment variables (PENSTOCK_HUB__MQTT__PORT=1884) and flags (penstock hub run --mqtt-port 1884)."
+    yield "# Also as environment variables (PENSTOCK_HUB__MQTT__PORT=1884) and flags (penstock hub run --mqtt-port 1)."
     table: tuple[str, ...] = ()
     for leaf in leaves(Configuration):
         if leaf.path[:-1] != table:

@@ -65,10 +65,10 @@ class Bank:
     def __init__(
         self,
         detector: Detector,
-        *,
         open_strength: float,
         close_strength: float,
         close_hold_s: float,
+        *,
         compiled: bool = True,
     ) -> None:
         self.detector = detector

@@ -34,5 +34,5 @@ def warm() -> None:
     from processors.rows import no_rows
 
     for each in BUILT_IN.values():
-        bank = Bank(each, open_strength=1.0, close_strength=0.6, close_hold_s=10.0)
+        bank = Bank(each, 1.0, 0.6, 10.0)
         list(bank.run(no_rows(), np.zeros((1, 3)), np.zeros(0, np.bool_)))

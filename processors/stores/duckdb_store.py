@@ -63,7 +63,10 @@ class DuckDBStore:
     def __init__(self, directory: Path, settings: StoreSettings) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path = directory / "readings.duckdb"
-        config = {"threads": settings.threads, "memory_limit": f"{settings.memory_bytes_max // (1 << 20)}MB"}
+        config: dict[str, Any] = {
+            "threads": settings.threads,
+            "memory_limit": f"{settings.memory_bytes_max // (1 << 20)}MB",
+        }
         try:
             self._connection = duckdb.connect(str(self.path), config=config)
             self._connection.execute(_SCHEMA)
@@ -179,8 +182,7 @@ class DuckDBStore:
             [LATEST_HORIZON_NS],
         ).fetchall()
         return [
-            (n, Last(time_ns, text if text is not None else value, quality))
-            for n, time_ns, value, text, quality in found
+            (n, Last(time_ns, value if text is None else text, quality)) for n, time_ns, value, text, quality in found
         ]
 
     # -- queries -----------------------------------------------------------------------------------------------------
