@@ -27,6 +27,12 @@ TIMES = {
 }
 TOOLTIP_TIME = "{ dateStyle: 'medium', timeStyle: 'medium', hourCycle: 'h23' }"
 
+SHORT_NUMBER = (
+    "(value) => { const large = [[1e12, 1e12, 'T'], [1e9, 1e9, 'G'], [1e6, 1e6, 'M'], [1e5, 1e3, 'k']]"
+    ".find(([from]) => Math.abs(value) >= from); const [, factor, prefix] = large ?? [0, 1, '']; "
+    "return (value / factor).toLocaleString(undefined, {maximumFractionDigits: 4}) + (prefix && ' ' + prefix); }"
+)
+
 LABEL_SHARE = 0.12  # of the chart's width: an alarm that is drawn narrower gets no label
 SLIVER_SHARE = 0.004  # an alarm is drawn at least this wide
 
@@ -61,7 +67,7 @@ def base(unit: str, *, on_off: bool = False) -> dict[str, Any]:
         "yAxis": {
             "type": "value",
             **scale,
-            "axisLabel": label,
+            "axisLabel": {**label, ":formatter": SHORT_NUMBER},
             "splitLine": {"lineStyle": {"color": GRID}},
         },
         "series": [],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -37,6 +38,13 @@ def quantity(value: Any, resolution: float | None = None, code: str | None = Non
     if code in ("B", "By"):
         return _scaled(value, "B")
     return decimal(value, resolution).replace("-", "−"), unit(code)
+
+
+def of_series(entry: Mapping[str, Any], value: Any) -> tuple[str, str]:
+    """A reading of the series that a manifest's `entry` describes. Switches are stored as 0 and 1."""
+    if entry.get("type") == "bool" and isinstance(value, (int, float)):
+        value = bool(value)
+    return quantity(value, entry.get("resolution"), entry.get("unit"))
 
 
 def decimal(value: float, resolution: float | None = None) -> str:

@@ -191,6 +191,7 @@ class TestDevice:
         series = device_page.series_of(device())
         shown = device_page.value_row(series[1], {"value": 201.0}, drawn=False, alarms=1)
         assert text(shown) == "oil.pressure 1 201.0 bar Show" and 'data-pick="oil.pressure"' in shown
+        assert text(device_page.value_row(series[0], {"value": 1.0}, drawn=True, alarms=0)) == "running on Hide"
         assert "data-pick" not in device_page.value_row(series[3], {"value": "on"}, drawn=False, alarms=0)
 
     def test_while_the_hub_is_away_nothing_is_called_online(self) -> None:

@@ -20,7 +20,7 @@ from hub.web.pages import commands as command_list
 from hub.web.pages.fleet import model, presence
 from hub.web.pages.frame import Frame, content, empty, moment, table
 from hub.web.sharing import Answer
-from hub.web.words import ago, clock, number, plural, quantity
+from hub.web.words import ago, clock, number, of_series, plural, quantity
 from streams.errors import PenstockError
 
 Row = Mapping[str, Any]
@@ -74,7 +74,7 @@ def value_row(entry: Row, reading: Row | None, *, drawn: bool, alarms: int) -> M
     """The current value of one series."""
     name = entry["name"]
     value = reading["value"] if reading else None
-    text, unit = quantity(value, entry.get("resolution"), entry.get("unit"))
+    text, unit = of_series(entry, value)
     about = entry.get("description") or ""
     toggle = None
     if entry.get("type") in NUMBERS:
@@ -94,7 +94,7 @@ def value_row(entry: Row, reading: Row | None, *, drawn: bool, alarms: int) -> M
 
 def chart_head(entry: Row, reading: Row | None, alarms: Sequence[Row]) -> Markup:
     """The title of a chart: the series, what it is now, and whether something is wrong."""
-    text, unit = quantity(reading["value"] if reading else None, entry.get("resolution"), entry.get("unit"))
+    text, unit = of_series(entry, reading["value"] if reading else None)
     wrong = [tag("span", alarm["detector"], class_=f"mark alarm {alarm['kind']}") for alarm in alarms]
     return tag(
         "div",

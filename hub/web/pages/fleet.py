@@ -16,7 +16,7 @@ from hub.web.live import Live
 from hub.web.markup import Markup, tag
 from hub.web.pages.frame import Frame, content, empty, heading, table
 from hub.web.trends import Point, Trends
-from hub.web.words import ago, compact, number, plural, quantity
+from hub.web.words import ago, compact, number, of_series, plural
 
 Row = Mapping[str, Any]
 
@@ -79,7 +79,7 @@ def key_value(device: Row, latest: Row, trends: Trends) -> Markup | None:
     if metric is None or reading is None:
         return None
     entry: Row = next((each for each in device["manifest"]["series"] if each["name"] == metric), {})
-    text, unit = quantity(reading["value"], entry.get("resolution"), reading.get("unit") or entry.get("unit"))
+    text, unit = of_series(entry, reading["value"])
     return tag("div", tag("b", text), " ", tag("span", unit, class_="unit"), tag("small", metric), class_="value")
 
 
