@@ -24,8 +24,6 @@ from streams.mqtt import (
     MalformedPacket,
     Packet,
     PacketType,
-    Pingreq,
-    Pingresp,
     Property,
     Publish,
     Reason,
@@ -45,7 +43,10 @@ TOPICS_KNOWN_MAX = 64
 OUT_BYTES_MAX = 256 << 10
 UNANSWERED_MAX = 10_000
 _SECOND_NS = 1_000_000_000
+_CONNECT = PacketType.CONNECT << 4
 _PUBLISH = PacketType.PUBLISH << 4
+_PINGREQ = PacketType.PINGREQ << 4
+_PINGRESP = bytes((PacketType.PINGRESP << 4, 0))
 _PUBACK = bytes((PacketType.PUBACK << 4, 2))
 _PUBREC = bytes((PacketType.PUBREC << 4, 2))
 
@@ -183,6 +184,8 @@ class Connection:
         at, end = 0, len(data)
         while end - at >= 2 and not self.ended:
             first, length, start = data[at], data[at + 1], at + 2
+            if first != _CONNECT and self.state is State.NEW:  # known before a length that means nothing has come
+                raise MalformedPacket("the first packet must be a CONNECT", reason=Reason.PROTOCOL_ERROR)
             if length & 0x80:
                 header = read_length(data, at)
                 if header is None:
@@ -194,7 +197,9 @@ class Connection:
                 self._check_size(stop - at)
                 self._needed = stop - at
                 return at
-            if first & 0xF0 == _PUBLISH and self.state is State.CONNECTED:
+            if first == _PINGREQ and not length and self.state is State.CONNECTED:
+                self.send_bytes(_PINGRESP)
+            elif first & 0xF0 == _PUBLISH and self.state is State.CONNECTED:
                 if stop - at > self._settings.packet_bytes_max or not self._publish_known(data, first, start, stop):
                     self._check_size(stop - at)
                     self._on_publish(decode_body(first, data[start:stop], self.version))
@@ -321,13 +326,10 @@ class Connection:
 
     def _on_packet(self, packet: Packet) -> None:
         if self.state is State.NEW:
-            if not isinstance(packet, Connect):
-                raise MalformedPacket("the first packet must be a CONNECT", reason=Reason.PROTOCOL_ERROR)
+            assert isinstance(packet, Connect), "nothing else was let through"
             self._broker.on_connect(self, packet)
             return
         match packet:
-            case Pingreq():
-                self.send(Pingresp())
             case Acknowledge():
                 self._on_acknowledge(packet)
             case Subscribe():

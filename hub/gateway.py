@@ -23,8 +23,10 @@ _log = logging.getLogger("penstock.hub.gateway")
 
 TICK_S = 0.5
 STOP_TIMEOUT_S = 5.0
+GOODBYE_TIMEOUT_S = 1.0
 CLOSE_TIMEOUT_S = 5.0
-RECEIVE_BYTES = 256 << 10
+RECEIVE_BYTES = 64 << 10
+"""One read; with more, one client's tiny packets would keep the others waiting."""
 WRITE_BUFFER_BYTES = 256 << 10
 FILES_BESIDE_CONNECTIONS = 256
 
@@ -74,11 +76,11 @@ class Gateway:
             self._server.close()
         for connection in broker.connections:
             connection.hold(Hold.DISK)
-        if not await self._until_settled(lambda: not broker.undurable_bytes):
+        if not await self._until_settled(lambda: not broker.undurable_bytes, STOP_TIMEOUT_S):
             _log.warning("%d bytes of messages are not on disk and not acknowledged", broker.undurable_bytes)
         for connection in list(broker.connections):
             connection.end(Reason.SERVER_SHUTTING_DOWN, "the hub stops")
-        await self._until_settled(lambda: not self.protocols)
+        await self._until_settled(lambda: not self.protocols, GOODBYE_TIMEOUT_S)
         for protocol in self.protocols:
             protocol.abort()
         if self._ticker is not None:
@@ -126,10 +128,10 @@ class Gateway:
         if self.broker.stopping:
             self._settled.set()
 
-    async def _until_settled(self, done: Callable[[], bool]) -> bool:
+    async def _until_settled(self, done: Callable[[], bool], timeout_s: float) -> bool:
         """Wait until `done`, but not for ever; returns whether it is."""
         try:
-            async with asyncio.timeout(STOP_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 while not done():
                     self._settled.clear()
                     await self._settled.wait()
