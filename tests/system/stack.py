@@ -78,7 +78,8 @@ class Stack:
     def ledger(self) -> dict[str, Any]:
         """`penstock ledger --json`."""
         done = self.penstock("ledger", "--json")
-        assert done.stdout.startswith("{"), done.stderr
+        if not done.stdout.startswith("{"):
+            raise PenstockError(done.stderr)
         answer: dict[str, Any] = json.loads(done.stdout)
         assert done.returncode == (0 if answer["balanced"] else 1)
         return answer
