@@ -17,8 +17,8 @@ from streams.errors import PenstockError, TryLaterError
 
 _log = logging.getLogger(__name__)
 
-TREND_EVERY_S = 4.0
-TREND_SPAN_NS = 300 * 10**9
+TREND_EVERY_S = 2.0
+TREND_SPAN_NS = int(TREND_EVERY_S * POINTS_MAX) * 10**9
 FRESH_S = 0.8  # a page asks each second
 
 
