@@ -41,7 +41,7 @@ up: $(VENV)/.up ## Run hub, processors, store, page, an agent and a simulated fl
 	@exec $(BIN)/penstock up --data $(DATA)
 
 test: $(VENV)/.dev ## Pass the tests: no network but loopback, at most 10 minutes
-	$(BIN)/pytest -m 'not system and not tidy' -n 2
+	$(BIN)/pytest -m 'not system and not tidy' -n 2 --ignore tests/system --ignore tests/tidy
 
 check: $(VENV)/.dev ## Style, strict types, import direction, documentation
 	$(BIN)/ruff check .

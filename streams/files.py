@@ -202,9 +202,14 @@ class DirectoryLock:
 
     def __init__(self, directory: Path, *, owner: str) -> None:
         """Take `directory`/lock for `owner`; MisuseError names the holder when it is taken."""
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path = directory / "lock"
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise MisuseError(
+                f"cannot use the directory {directory}: {error.strerror}; choose another one, or mend its permissions"
+            ) from None
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

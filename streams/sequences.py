@@ -45,7 +45,7 @@ class SequenceSet:
             raise ValueError(f"not a range of sequence numbers: [{start}, {stop})")
         first = bisect_right(self._stops, start)
         last = bisect_left(self._starts, stop)
-        if first >= last:
+        if start == stop or first >= last:
             return 0
         taken = self._overlap(first, last, start, stop)
         kept: list[Span] = []

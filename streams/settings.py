@@ -73,9 +73,10 @@ class Leaf:
 
 
 def leaves(kind: type[Any], path: tuple[str, ...] = ()) -> Iterator[Leaf]:
-    """Every setting below a settings class, in the order of declaration."""
+    """Every setting below a settings class, in the order of declaration, a table's own before those of the tables in it."""
     hints = typing.get_type_hints(kind)
-    for field in dataclasses.fields(kind):
+    fields = dataclasses.fields(kind)
+    for field in sorted(fields, key=lambda each: dataclasses.is_dataclass(hints[each.name])):
         hint = hints[field.name]
         if dataclasses.is_dataclass(hint):
             yield from leaves(typing.cast(type[Any], hint), (*path, field.name))
@@ -84,13 +85,19 @@ def leaves(kind: type[Any], path: tuple[str, ...] = ()) -> Iterator[Leaf]:
         yield Leaf(
             path=(*path, field.name),
             kind=hint,
-            default=None if field.default is dataclasses.MISSING else field.default,
+            default=_default(field),
             doc=field.metadata.get("doc", ""),
             minimum=field.metadata.get("minimum"),
             maximum=field.metadata.get("maximum"),
             choices=tuple(choices) if choices else None,
             secret=bool(field.metadata.get("secret")),
         )
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    return None if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def read_toml(path: Path) -> tuple[dict[str, Any], Lines]:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import typer
-from processors.settings import ProcessorsSettings
 
 from penstock.commands.common import run_logging, with_setting_flags
 from penstock.configuration import configure
 from penstock.parent import stop_with_parent
+from processors.settings import ProcessorsSettings
 
 
 def register(app: typer.Typer) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import typer
-from hub.web.settings import WebSettings
 
+from hub.web.settings import WebSettings
 from penstock.commands.common import run_logging, with_setting_flags
 from penstock.configuration import configure
 from penstock.parent import stop_with_parent

@@ -90,6 +90,7 @@ async def test_a_frozen_process_is_killed_when_its_time_is_over(data: Path, monk
     await until(lambda: log.exists() and "up" in log.read_text())
     pid = json.loads((data / "run" / "processes.json").read_text())["worker"]
     os.kill(pid, signal.SIGSTOP)
+    await until(lambda: "\nState:\tT" in Path(f"/proc/{pid}/status").read_text())
     await each.drain([frozen.name])
     assert "did not stop within" in said[0]
     assert not Path(f"/proc/{pid}").exists()

@@ -12,13 +12,13 @@ import zlib
 from collections.abc import Sequence
 
 import pytest
-from frame_samples import Row, decoded_rows, frames, resealed, rows, sealed, uvarint
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_frames_vectors import ACCEPTED, REFUSED
 
 from streams.frames import FrameError, decode, encode, read_header
 from streams.frames.decode_compiled import decode_many
+from tests.streams.frame_samples import Row, decoded_rows, frames, resealed, rows, sealed, uvarint
+from tests.streams.test_frames_vectors import ACCEPTED, REFUSED
 
 VECTORS = [bytes.fromhex(vector["bytes"]) for vector in (*ACCEPTED, *REFUSED)]
 quick = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from frame_samples import exact
-
 from streams.frames import ClockQuality, Kind, decode, encode, layout
+from tests.streams.frame_samples import exact
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "frame-format.md").read_text()
 

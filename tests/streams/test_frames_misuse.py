@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from frame_samples import simple
 
 from streams.errors import MisuseError
 from streams.frames import Block, ClockQuality, Column, Frame, encode, to_float32
 from streams.frames.encode_numpy import encode as encode_numpy
+from tests.streams.frame_samples import simple
 
 
 def frame(*blocks: Block, **changes: Any) -> Frame:

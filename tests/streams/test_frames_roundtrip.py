@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from frame_samples import INT64_MAX, INT64_MIN, decoded_rows, frames, rows, simple
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +19,7 @@ from streams.frames import Block, ClockQuality, Column, Frame, Hints, Kind, deco
 from streams.frames import encode_numpy as numpy_module
 from streams.frames.decode_compiled import batches, decode_many, warm
 from streams.frames.encode_numpy import encode as encode_numpy
+from tests.streams.frame_samples import INT64_MAX, INT64_MIN, decoded_rows, frames, rows, simple
 
 quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from frame_samples import decoded_rows, rows
 
 from streams.frames import FrameError, decode, encode, read_header
 from streams.frames import encode_numpy as numpy_module
 from streams.frames.decode_compiled import decode_many
+from tests.streams.frame_samples import decoded_rows, rows
 from tests.vectors import make_frames
 
 FOLDER = Path(make_frames.__file__).with_name("frames")

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mqtt_samples import MALFORMED, SAMPLES, Malformed, Sample
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
@@ -36,6 +35,7 @@ from streams.mqtt import (
     encode,
 )
 from streams.mqtt.reasons import connack_return_code
+from tests.streams.mqtt_samples import MALFORMED, SAMPLES, Malformed, Sample
 
 by_name = {"ids": lambda each: each.name}
 
