@@ -163,15 +163,18 @@ def theirs() -> tuple[float, float]:
         ]
         for number in range(DEVICES)
     }
-    with mosquitto() as broker, influxdb() as database:
-        with telegraf(settings.format(mqtt=broker.port, influx=database.port)) as agent:
-            servers = (broker, database, agent)
-            cpu_before = sum(each.cpu_s() for each in servers)
-            started = time.perf_counter()
-            publish_all(broker.port, queues, in_flight=16)
-            _until(lambda: _influx_points(database.url) >= PEER_MESSAGES, "the points to be in InfluxDB", every_s=0.1)
-            elapsed = time.perf_counter() - started
-            cpu = sum(each.cpu_s() for each in servers) - cpu_before
+    with (
+        mosquitto() as broker,
+        influxdb() as database,
+        telegraf(settings.format(mqtt=broker.port, influx=database.port)) as agent,
+    ):
+        servers = (broker, database, agent)
+        cpu_before = sum(each.cpu_s() for each in servers)
+        started = time.perf_counter()
+        publish_all(broker.port, queues, in_flight=16)
+        _until(lambda: _influx_points(database.url) >= PEER_MESSAGES, "the points to be in InfluxDB", every_s=0.1)
+        elapsed = time.perf_counter() - started
+        cpu = sum(each.cpu_s() for each in servers) - cpu_before
     readings = PEER_MESSAGES * SERIES
     return readings / elapsed, cpu / readings * 1e6
 

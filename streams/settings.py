@@ -73,7 +73,7 @@ class Leaf:
 
 
 def leaves(kind: type[Any], path: tuple[str, ...] = ()) -> Iterator[Leaf]:
-    """Every setting below a settings class, in the order of declaration, a table's own before those of the tables in it."""
+    """Every setting below a settings class, as declared, a table's own before those of the tables in it."""
     hints = typing.get_type_hints(kind)
     fields = dataclasses.fields(kind)
     for field in sorted(fields, key=lambda each: dataclasses.is_dataclass(hints[each.name])):

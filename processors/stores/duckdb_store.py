@@ -144,7 +144,8 @@ class DuckDBStore:
         many("INSERT OR REPLACE INTO detectors VALUES (?,?)", list(chunk.detectors.items()))
         if chunk.undecodable:
             run(
-                "INSERT INTO counters VALUES ('undecodable', ?) ON CONFLICT DO UPDATE SET value = value + excluded.value",
+                "INSERT INTO counters VALUES ('undecodable', ?) "
+                "ON CONFLICT DO UPDATE SET value = value + excluded.value",
                 [chunk.undecodable],
             )
 

@@ -103,7 +103,7 @@ def dump(partition: Path, *, files: Files, start: int = 0) -> Iterator[Record]:
 
 
 def repair(partition: Path, *, files: Files) -> list[str]:
-    """Cut a torn tail (kept in a .cut file), rebuild the indexes; returns what was done. MisuseError if it is in use."""
+    """Cut a torn tail (kept in a .cut file), rebuild the indexes; returns what was done. MisuseError: it is in use."""
     lock = DirectoryLock(partition.parent, owner="penstock log repair")
     try:
         durable = partition / "durable"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +30,7 @@ def test_append_write_read_truncate(tmp_path: Path) -> None:
     reopened.append([b"!"])
     assert (tmp_path / "a").read_bytes() == b"00000XXXXXagain!"
     reopened.close()
-    assert os.stat(tmp_path / "a").st_mode & 0o077 == 0, "readable by this user alone"
+    assert (tmp_path / "a").stat().st_mode & 0o077 == 0, "readable by this user alone"
 
 
 def test_replace_leaves_the_old_or_the_new(tmp_path: Path) -> None:

@@ -108,17 +108,16 @@ def test_only_registered_devices_are_let_in_when_asked_so(tmp_path: Path) -> Non
 
 
 def test_a_full_disk_stops_acknowledgements_loudly_and_goes_on_when_space_returns(tmp_path: Path) -> None:
-    """Hub and store on a small file system of their own; the agents' spools elsewhere: they hold what is not acknowledged."""
+    """Hub and store on a small file system of their own; the agents' spools elsewhere hold what is not acknowledged."""
     if os.geteuid() != 0:
         pytest.fail("this test mounts a small tmpfs in a namespace of its own: run it as root")
     data = tmp_path / "data"
     data.mkdir()
     small = Stack(data, {})
     mqtt_port, fleet_data = small.mqtt_port, tmp_path / "fleet"
+    run = f"{sys.executable} -m penstock hub run --data {data} --mqtt-port {mqtt_port} --log-segment-bytes 1048576"
     hub = subprocess.Popen(
-        ["unshare", "--mount", "sh", "-c",
-         f"mount -t tmpfs -o size=24m tmpfs {data} && exec {sys.executable} -m penstock hub run --data {data} --mqtt-port {mqtt_port} "
-         "--log-segment-bytes 1048576"],
+        ["unshare", "--mount", "sh", "-c", f"mount -t tmpfs -o size=24m tmpfs {data} && exec {run}"],
         stdout=(tmp_path / "hub.out").open("wb"), stderr=subprocess.STDOUT,
     )  # fmt: skip
     fleet = None

@@ -1,4 +1,4 @@
-"""Real processes, killed at random moments for a minute: afterwards every reading is accounted for, and equals the truth."""
+"""Real processes, killed at random moments for a minute: every reading is accounted for, and equals the truth."""
 
 from __future__ import annotations
 
@@ -76,8 +76,11 @@ def check_ledger(ledger: dict[str, Any]) -> None:
 
 
 def compare_with_truth(stack: Stack, kills: list[tuple[str, float]]) -> None:
-    """What is stored is what the simulators wrote down, value by value. The truth is written down before the agent has the
-    reading, so a kill of the fleet may leave one tick in the truth that was never numbered: no more than that."""
+    """What is stored is what the simulators wrote down, value by value.
+
+    The truth is written down before the agent has the reading, so a kill of the fleet may leave one tick in the truth
+    that was never numbered: no more than that.
+    """
     fleet_kills = [at for name, at in kills if name == "fleet"]
     compared = 0
     for path in sorted((stack.data / "fleet" / "truth").iterdir()):

@@ -1,4 +1,4 @@
-"""`penstock up` as a person meets it: quick to start, clear about what is taken, drains on Ctrl-C, forces on the second."""
+"""`penstock up` as a person meets it: quick to start, says what is taken, drains on Ctrl-C, forces on the second."""
 
 from __future__ import annotations
 
