@@ -6,6 +6,7 @@ import inspect
 import json
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -139,6 +140,15 @@ def when(milliseconds: int | None) -> str:
 
 def count(number: int) -> str:
     return f"{number:,}"
+
+
+def program() -> str:
+    """How the person at the keyboard calls us: `penstock`, or the path to it when it is not on the search path."""
+    ours = Path(sys.argv[0]).absolute()
+    found = shutil.which("penstock")
+    if ours.name != "penstock" or (found and Path(found).samefile(ours)):
+        return "penstock"
+    return os.path.relpath(ours) if ours.is_relative_to(Path.cwd()) else str(ours)
 
 
 def _has_flag(leaf: Leaf) -> bool:

@@ -29,16 +29,26 @@ def ledger(data: DataOption = None, as_json: JsonOption = False) -> None:
         raise typer.Exit(1)
 
 
+COLUMNS = ("produced", "stored", "declared", "in flight", "lost", "stored twice")
+DECLARED = ("thinned", "dropped", "quarantined")
+
+
 def _show(answer: dict[str, Any], without_store: bool) -> None:
-    names = ("produced", "stored", "thinned", "dropped", "quarantined", "held", "logged", "lost", "duplicate_rows")
-    columns = [("device", "left"), ("epoch", "right"), *((name.replace("_", " "), "right") for name in names)]
-
-    def figures(row: dict[str, Any]) -> list[str]:
-        flat = {**row, **row.get("in_flight", {})}
-        return [count(flat[name]) for name in names]
-
-    rows = [(each["device"], each["epoch"], *figures(each)) for each in answer["accounts"]]
-    table("", columns, [*rows, ("all", "", *figures(answer["totals"]))])
+    accounts = answer["accounts"]
+    several_epochs = len({each["device"] for each in accounts}) < len(accounts)
+    columns = [("device", "left"), *[("epoch", "right")] * several_epochs, *((name, "right") for name in COLUMNS)]
+    rows = [(each["device"], *[each["epoch"]] * several_epochs, *_figures(each)) for each in accounts]
+    totals = answer["totals"]
+    table("", columns, [*rows, ("all", *[""] * several_epochs, *_figures(totals))])
+    for name in DECLARED:
+        if totals[name]:
+            console.print(f"{count(totals[name])} declared as {name}")
     if without_store:
-        console.print("the processors are not running: what they have stored counts as in flight (logged)")
+        console.print("the processors are not running: what they have stored counts as in flight")
     console.print("[green]every reading is accounted for[/green]" if answer["balanced"] else "[red]NOT balanced[/red]")
+
+
+def _figures(row: dict[str, Any]) -> list[str]:
+    declared, in_flight = sum(row[name] for name in DECLARED), sum(row["in_flight"].values())
+    figures = (row["produced"], row["stored"], declared, in_flight, row["lost"], row["duplicate_rows"])
+    return [count(each) for each in figures]

@@ -20,6 +20,7 @@ from penstock.commands.common import (
     data_directory,
     hub_client,
     processors_client,
+    program,
 )
 from penstock.configuration import Configuration, configure
 from penstock.ports import holder, is_free
@@ -154,9 +155,9 @@ async def _watch(configuration: Configuration, data: Path, names: list[str], sta
     device = next(iter(sorted(processors.get("/latest")["devices"])), "DEVICE") if "fleet" in names else "DEVICE"
     console.print(
         f"\n  Open      [bold]{web_url}[/bold]\n"
-        f"  Try       penstock ledger{_data_hint(data)}\n"
-        f"            penstock command send {device} identify{_data_hint(data)}\n"
-        f"            penstock device list{_data_hint(data)}\n"
+        f"  Try       {program()} ledger{_data_hint(data)}\n"
+        f"            {program()} command send {device} identify{_data_hint(data)}\n"
+        f"            {program()} device list{_data_hint(data)}\n"
         f"  Logs      {data / 'logs'}\n"
         "  Stop      Ctrl-C\n",
         soft_wrap=True,
@@ -183,4 +184,8 @@ async def _ready(text: str, probe: Callable[[], Any], started: float) -> None:
 
 
 def _data_hint(data: Path) -> str:
-    return "" if data == data_directory(None) else f" --data {data}"
+    return (
+        ""
+        if data == data_directory(None)
+        else f" --data {os.path.relpath(data) if data.is_relative_to(Path.cwd()) else data}"
+    )

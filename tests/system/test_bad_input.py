@@ -7,13 +7,13 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import pytest
 
+from streams.control import ControlClient
 from streams.names import topic
 from tests.system.stack import Stack, running, wait_for
 
@@ -125,21 +125,23 @@ def test_a_full_disk_stops_acknowledgements_loudly_and_goes_on_when_space_return
     try:
         wait_for("the hub's port", lambda: not _refused(mqtt_port), timeout_s=30)
         fleet = subprocess.Popen(
-            [sys.executable, "-m", "penstock", "simulate", "--data", str(fleet_data), "--port", str(mqtt_port),
+            [sys.executable, "-m", "penstock", "simulate", "--data", str(fleet_data), "--hub-port", str(mqtt_port),
              "--devices", "5", "--interval-s", "0.2"],
             stdout=(tmp_path / "fleet.out").open("wb"), stderr=subprocess.STDOUT,
         )  # fmt: skip
         said = tmp_path / "hub.out"
-        wait_for("telemetry on disk", lambda: any((inside / "log" / "telemetry").rglob("*.log")), timeout_s=30)
+        wait_for("telemetry on disk", lambda: telemetry_bytes(inside) > 0, timeout_s=30)
         fill(inside / "filler")
         wait_for(
             "the hub to say that the disk is full", lambda: "disk" in said.read_text() or "space" in said.read_text()
         )
         assert hub.poll() is None, "the hub goes on running"
-        before = telemetry_bytes(inside)
-        time.sleep(2)  # the agents go on producing meanwhile
+        control = ControlClient(inside / "run" / "hub.sock", what="the hub")
+        assert any("space" in problem for problem in control.get("/health")["problems"])
+        before = {each["device"]: each["received"][-1][1] for each in control.get("/ledger")["accounts"]}
+        assert len(before) == 5
         (inside / "filler").unlink()
-        wait_for("the log to grow again", lambda: telemetry_bytes(inside) > before, timeout_s=60)
+        wait_for("every device to deliver again", lambda: all_beyond(control, before), timeout_s=60)
         fleet.terminate()
         assert fleet.wait(30) == 0
         copy = tmp_path / "copy"
@@ -169,6 +171,14 @@ def fill(path: Path) -> None:
                         break
             except OSError:
                 continue
+
+
+def all_beyond(control: ControlClient, before: dict[str, int]) -> bool:
+    """Whether the hub has received more of every device, and all of them are connected."""
+    accounts = control.get("/ledger")["accounts"]
+    connected = [each for each in control.get("/devices")["devices"] if each["connected"]]
+    beyond = [each for each in accounts if each["received"][-1][1] > before[each["device"]]]
+    return len(connected) == len(beyond) == len(before)
 
 
 def telemetry_bytes(data: Path) -> int:
