@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from processors.detectors.detector import Detector
 from processors.manifests import SeriesInfo
+from processors.rows import Rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,11 +31,11 @@ class Alarm:
     opened_ns: int
     closed_ns: int | None = None
     strength: float
-    """The largest so far."""
+    """When it opened; the largest of all once it is closed."""
     value: float
     message: str
-    parameters: dict[str, float]
-    evidence: dict[str, int]
+    parameters: Mapping[str, float]
+    evidence: Mapping[str, int]
 
     @property
     def state(self) -> str:
@@ -42,87 +45,54 @@ class Alarm:
         return dataclasses.asdict(self) | {"state": self.state}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transition:
-    """What the bank saw: a series crossed a threshold at a reading."""
+class Transition(NamedTuple):
+    """What the bank saw: the alarm of a series opens or closes at a reading."""
 
-    detector: str
-    version: int
-    kind: str
+    row: int
+    """Which reading, in the rows that the bank was fed."""
     series: int
     opens: bool
-    time_ns: int
-    value: float
     strength: float
+    """The largest since the alarm opened."""
     usual: float
     spread: float
-    epoch: int
-    sequence: int
-    partition: int
-    offset: int
 
 
 class Alarms:
     """The open alarms."""
 
-    def __init__(self, parameters: dict[str, float]) -> None:
-        self._parameters = parameters
+    def __init__(self, parameters: Mapping[str, float]) -> None:
+        self._parameters = dict(parameters)
         self._open: dict[tuple[str, int], Alarm] = {}
 
     def restore(self, series: int, alarm: Alarm) -> None:
         self._open[alarm.detector, series] = alarm
 
-    def is_open(self, detector: str, series: int) -> bool:
-        return (detector, series) in self._open
-
-    def apply(self, transition: Transition, info: SeriesInfo) -> Alarm | None:
-        """The alarm that changed; None when there is nothing to open or close."""
-        key = transition.detector, transition.series
+    def apply(self, transition: Transition, rows: Rows, info: SeriesInfo, detector: Detector) -> Alarm:
+        """The alarm that opened or closed."""
+        key, row = (detector.name, transition.series), transition.row
+        time_ns, value = int(rows.time_ns[row]), float(rows.value[row])
         if not transition.opens:
-            alarm = self._open.pop(key, None)
-            if alarm is None:
-                return None
-            strength = max(alarm.strength, transition.strength)
-            return dataclasses.replace(alarm, closed_ns=transition.time_ns, strength=strength)
-        if key in self._open:
-            return None
+            alarm = self._open.pop(key)
+            return dataclasses.replace(alarm, closed_ns=time_ns, strength=max(alarm.strength, transition.strength))
+        names = ("epoch", "sequence", "partition", "offset")
+        evidence = {name: int(getattr(rows, name)[row]) for name in names}
+        said = detector.says(value, transition.usual, transition.spread, info)
         alarm = self._open[key] = Alarm(
-            id=f"{info.device}/{info.metric}/{transition.detector}/{transition.epoch}/{transition.sequence}",
+            id=f"{info.device}/{info.metric}/{detector.name}/{evidence['epoch']}/{evidence['sequence']}",
             device=info.device,
             metric=info.metric,
-            detector=transition.detector,
-            version=transition.version,
-            kind=transition.kind,
-            opened_ns=transition.time_ns,
+            detector=detector.name,
+            version=detector.version,
+            kind=detector.kind,
+            opened_ns=time_ns,
             strength=transition.strength,
-            value=transition.value,
-            message=message(transition, info),
-            parameters=dict(self._parameters),
-            evidence={
-                "epoch": transition.epoch,
-                "sequence": transition.sequence,
-                "partition": transition.partition,
-                "offset": transition.offset,
-            },
+            value=value,
+            message=f"{info.metric} of {info.device} {said}",
+            parameters=self._parameters,
+            evidence=evidence,
         )
         return alarm
-
-
-def message(transition: Transition, info: SeriesInfo) -> str:
-    """The sentence that a person reads."""
-    unit = f" {info.unit}" if info.unit and info.unit != "1" else ""
-    what = f"{info.metric} of {info.device}"
-    value = _short(transition.value)
-    if transition.detector == "stuck":
-        habit = f"{transition.usual:.0f} equal readings, at most {transition.spread:.0f} before"
-        return f"{what} is stuck at {value}{unit}: {habit}"
-    if info.maximum is not None and transition.value > info.maximum:
-        return f"{what} is above its limit: {value}{unit}, at most {_short(info.maximum)}"
-    if info.minimum is not None and transition.value < info.minimum:
-        return f"{what} is below its limit: {value}{unit}, at least {_short(info.minimum)}"
-    return (
-        f"{what} left its usual level: {value}{unit}, usually {_short(transition.usual)} ± {_short(transition.spread)}"
-    )
 
 
 def alarm_from_json(text: str) -> Alarm:
@@ -130,7 +100,3 @@ def alarm_from_json(text: str) -> Alarm:
     fields = json.loads(text)
     fields.pop("state", None)
     return Alarm(**fields)
-
-
-def _short(value: float) -> str:
-    return f"{value:.4g}"

@@ -1,18 +1,21 @@
-"""The processors' query API on processors.sock (docs/architecture.md): queries run in threads of their own."""
+"""The processors' query API on processors.sock (docs/architecture.md): queries run in threads of their own.
+
+A parameter that is wrong is refused by name; nothing is clipped in silence.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import time
+import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from processors import quarantine
 from processors.consumer import Consumer
 from processors.engine import Engine
 from processors.settings import ProcessorsSettings
@@ -24,8 +27,14 @@ from streams.log import StreamReader
 from streams.metrics import CONTENT_TYPE, Metrics
 from streams.names import QUARANTINE
 
-DAY_NS = 86_400_000_000_000
+HOUR_NS = 3_600_000_000_000
+TIME_NS_MAX = 1 << 62
 POINTS_MAX = 10_000
+QUEUES_SAID_MAX = 5
+ALARMS_MAX = 10_000
+READINGS_MAX = 10_000_000
+QUARANTINE_MAX = 10_000
+QUARANTINE_BYTES_MAX = 4 << 20
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -55,8 +64,12 @@ class Api:
         gauge, counter = self._metrics.gauge, self._metrics.counter
         counter("penstock_processors_readings_total", "Readings in the store.").follow(lambda: consumer.readings)
         counter("penstock_processors_chunks_total", "Transactions.").follow(lambda: consumer.chunks)
-        counter("penstock_processors_damaged_records_total", "Records of the log that could not be read.").follow(
-            lambda: consumer.damaged
+        counter(
+            "penstock_processors_passed_over_records_total",
+            "Records of the log that could not be read, or were deleted before they were stored.",
+        ).follow(lambda: consumer.passed_over)
+        gauge("penstock_processors_parked_frames", "Frames that wait for their manifest.").follow(
+            lambda: sum(queue.frames for queue in engine.parking.queues())
         )
         gauge("penstock_processors_lag", "Records on the log that are not in the store.").follow(
             lambda: sum(each["lag"] for each in consumer.lags())
@@ -77,14 +90,20 @@ class Api:
 
     def problems(self) -> list[str]:
         """Sentences on what is wrong now."""
-        found = self._store.problems()
-        if self._consumer.problem and self._consumer.problem not in found:
-            found.append(self._consumer.problem)
+        found = [*self._store.problems(), *self._consumer.problems()]
         silent_s = (self._clock.monotonic_ns() - self._consumer.progress_ns) / 1e9
         lag = sum(each["lag"] for each in self._consumer.lags())
         if lag and silent_s > self._settings.stall_s:
             found.append(f"{lag} records wait and none was stored for {silent_s:.0f} s")
-        return found
+        now_ms = self._clock.time_ns() // 1_000_000
+        for queue in self._engine.parking.queues()[:QUEUES_SAID_MAX]:
+            waiting_s = (now_ms - queue.since_ms) / 1000
+            if waiting_s > self._settings.stall_s:
+                found.append(
+                    f"{queue.frames} frames of {queue.device} wait for their manifest {queue.manifest:08x} since "
+                    f"{waiting_s:.0f} s; the device sends it when it connects"
+                )
+        return list(dict.fromkeys(found))
 
     async def _health(self, request: Request) -> Response:
         problems = await asyncio.to_thread(self.problems)
@@ -105,14 +124,11 @@ class Api:
 
     async def _series(self, request: Request) -> Response:
         device, metric = _needed(request, "device"), _needed(request, "metric")
-        end_ns = _number(request, "end_ns", time.time_ns())
-        start_ns = _number(request, "start_ns", end_ns - 3_600_000_000_000)
-        points = max(1, min(POINTS_MAX, _number(request, "points", 600)))
-        if start_ns >= end_ns:
-            raise MisuseError(f"start_ns {start_ns} must be before end_ns {end_ns}")
+        start_ns, end_ns = self._span(request, hours=1)
+        points = _number(request, "points", 600, minimum=1, maximum=POINTS_MAX)
         number = self._engine.table.find(device, metric)
         if number is None:
-            return JSONResponse({"error": f"there is no series {metric} of {device}"}, 404)
+            return _not_there(f"there is no series {metric} of {device}")
         bucket_ns = max(1, -(-(end_ns - start_ns) // points))
         found = await asyncio.to_thread(
             self._store.series, number, device=device, metric=metric,
@@ -124,8 +140,8 @@ class Api:
     async def _alarms(self, request: Request) -> Response:
         state = request.query_params.get("state", "all")
         if state not in ("open", "closed", "all"):
-            raise MisuseError(f"state must be open, closed or all, not {state!r}")
-        limit = max(1, min(10_000, _number(request, "limit", 200)))
+            raise MisuseError(f"state must be open, closed or all, not {state[:40]!r}")
+        limit = _number(request, "limit", 200, minimum=1, maximum=ALARMS_MAX)
         device = request.query_params.get("device")
         return JSONResponse(
             {"alarms": await asyncio.to_thread(self._store.alarms, device=device, state=state, limit=limit)}
@@ -135,42 +151,40 @@ class Api:
         return JSONResponse(await asyncio.to_thread(self._store.ledger))
 
     async def _readings(self, request: Request) -> Response:
-        found = await asyncio.to_thread(
-            self._store.readings,
-            _needed(request, "device"),
-            start_ns=_number(request, "start_ns", 0),
-            end_ns=_number(request, "end_ns", 1 << 62),
-            limit=max(1, min(10_000_000, _number(request, "limit", 100_000))),
-        )
+        device = _needed(request, "device")
+        start_ns, end_ns = self._span(request, hours=None)
+        limit = _number(request, "limit", 100_000, minimum=1, maximum=READINGS_MAX)
+        if not self._engine.table.has(device):
+            return _not_there(f"there is no device {device}")
+        found = await asyncio.to_thread(self._store.readings, device, start_ns=start_ns, end_ns=end_ns, limit=limit)
         return JSONResponse(found)
 
     async def _quarantine(self, request: Request) -> Response:
-        limit = max(1, min(10_000, _number(request, "limit", 100)))
-        return JSONResponse({"records": await asyncio.to_thread(self._quarantined, limit)})
+        limit = _number(request, "limit", 100, minimum=1, maximum=QUARANTINE_MAX)
+        offset = _number(request, "offset", -1, minimum=-1, maximum=TIME_NS_MAX)
+        with contextlib.closing(StreamReader(self._log, QUARANTINE, 0, files=self._files)) as reader:
+            if offset >= 0:
+                record = await asyncio.to_thread(quarantine.at, reader, offset)
+                if record is None:
+                    return _not_there(f"there is no record at offset {offset} in quarantine")
+                return JSONResponse({"records": [record], "left_out": 0})
+            records, left_out = await asyncio.to_thread(
+                quarantine.newest, reader, limit=limit, bytes_max=QUARANTINE_BYTES_MAX
+            )
+        return JSONResponse({"records": records, "left_out": left_out})
 
     async def _metrics_text(self, request: Request) -> Response:
         return PlainTextResponse(await asyncio.to_thread(self._metrics.render), media_type=CONTENT_TYPE)
 
-    def _quarantined(self, limit: int) -> list[dict[str, Any]]:
-        reader = StreamReader(self._log, QUARANTINE, 0, files=self._files)
-        offset = max(reader.earliest, reader.end - limit)
-        found: list[dict[str, Any]] = []
-        while records := reader.read(offset):
-            for record in records:
-                headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}
-                found.append(
-                    {
-                        "offset": record.offset,
-                        "time_ms": record.timestamp_ms,
-                        "device": (record.key or b"").decode("utf-8", "replace"),
-                        "reason": headers.get("reason", ""),
-                        "source": {name: headers.get(name) for name in ("stream", "partition", "offset")},
-                        "bytes_hex": (record.value or b"").hex(),
-                    }
-                )
-            offset = records[-1].offset + 1
-        reader.close()
-        return found[::-1]
+    def _span(self, request: Request, *, hours: int | None) -> tuple[int, int]:
+        """start_ns and end_ns; by default the last `hours`, or all there is."""
+        now_ns = self._clock.time_ns()
+        times = {"minimum": -TIME_NS_MAX, "maximum": TIME_NS_MAX}
+        end_ns = _number(request, "end_ns", TIME_NS_MAX if hours is None else now_ns, **times)
+        start_ns = _number(request, "start_ns", -TIME_NS_MAX if hours is None else end_ns - hours * HOUR_NS, **times)
+        if start_ns >= end_ns:
+            raise MisuseError(f"start_ns {start_ns} must be before end_ns {end_ns}")
+        return start_ns, end_ns
 
 
 def _guarded(handler: Handler) -> Handler:
@@ -185,6 +199,10 @@ def _guarded(handler: Handler) -> Handler:
     return answer
 
 
+def _not_there(sentence: str) -> Response:
+    return JSONResponse({"error": sentence}, 404)
+
+
 def _needed(request: Request, name: str) -> str:
     value = request.query_params.get(name)
     if not value:
@@ -192,11 +210,14 @@ def _needed(request: Request, name: str) -> str:
     return value
 
 
-def _number(request: Request, name: str, default: int) -> int:
+def _number(request: Request, name: str, default: int, *, minimum: int, maximum: int) -> int:
     text = request.query_params.get(name)
     if text is None:
         return default
     try:
-        return int(text)
+        value = int(text)
     except ValueError:
         raise MisuseError(f"{name} must be a whole number, not {text[:40]!r}") from None
+    if not minimum <= value <= maximum:
+        raise MisuseError(f"{name} must be from {minimum} to {maximum}, not {text[:40]}")
+    return value

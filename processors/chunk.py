@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from processors.alarms import Alarm
 from processors.dedupe import Seen
@@ -66,4 +66,5 @@ class Chunk:
     undecodable: int = 0
 
     def is_empty(self) -> bool:
-        return not (len(self.rows) or self.offsets or self.published or self.detectors)
+        """Whether committing it would change nothing."""
+        return not any(len(getattr(self, each.name)) for each in fields(self) if each.name != "undecodable")

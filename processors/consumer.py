@@ -1,7 +1,8 @@
 """Follows the log and commits what the engine makes of it: one thread, one transaction after the other.
 
 Manifests are read before frames, each up to the durable point, so a frame meets its manifest if that is on the log. A
-commit that fails is tried again with the very same chunk: the log waits, nothing is passed over.
+commit that fails is tried again with the very same chunk: the log waits, nothing is passed over. What cannot be read,
+or is not there any more, is passed over with a record in quarantine that says so.
 """
 
 from __future__ import annotations
@@ -9,18 +10,17 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
 
+from processors import quarantine
 from processors.chunk import Chunk, FrameIn, Outgoing
 from processors.engine import Engine
 from processors.outbox import Outbox
 from processors.settings import ProcessorsSettings
 from processors.stores.store import State, Store
 from streams.clock import Clock
-from streams.errors import DiskError, PenstockError
+from streams.errors import PenstockError
 from streams.files import Files
-from streams.frames.decode_compiled import batches
 from streams.log import DamagedRange, OffsetOutOfRange, StreamReader, partitions
 from streams.names import DEVICES, MANIFEST, TELEMETRY
 from streams.record import Record
@@ -32,6 +32,11 @@ RETRY_S_MAX = 10.0
 SNAPSHOT_INTERVAL_S = 5.0
 DRAIN_S = 5.0
 RATE_WINDOW = 40
+HOLES_SAID_MAX = 10
+DEVICES_BYTES = 4 << 20
+
+Place = tuple[str, int]
+"""Stream and partition."""
 
 
 class Consumer:
@@ -57,16 +62,19 @@ class Consumer:
         self._files = files
         self._clock = clock
         self._offsets = dict(state.offsets)
-        self._readers: dict[tuple[str, int], StreamReader] = {}
-        self._outgoing, self._published = outbox.unpublished(state.outgoing)
+        self._readers: dict[Place, StreamReader] = {}
+        self._holes: list[Outgoing] = []
+        self._holes_said: deque[str] = deque(maxlen=HOLES_SAID_MAX)
+        self._problems: dict[str, str] = {}
         self._snapshot_ns = clock.monotonic_ns()
         self._rates: deque[tuple[int, int]] = deque(maxlen=RATE_WINDOW)
         self.readings = state.readings
         self.chunks = 0
-        self.damaged = 0
+        self.passed_over = 0
+        """Records of the log that could not be read, or were not there any more, since the start."""
         self.progress_ns = clock.monotonic_ns()
-        self.problem: str | None = None
         self.failed: BaseException | None = None
+        outbox.recover(state.outgoing)
 
     # -- the thread --------------------------------------------------------------------------------------------------
 
@@ -77,28 +85,36 @@ class Consumer:
                 if not self.round(stop):
                     stop.wait(self._settings.commit_interval_ms / 1000)
             deadline_ns = self._clock.monotonic_ns() + round(DRAIN_S * 1e9)
-            while self.round(None) and self._clock.monotonic_ns() < deadline_ns:
+            while self.round(stop) and self._clock.monotonic_ns() < deadline_ns:
                 pass
-            self._commit(Chunk(detectors=self._engine.snapshot(), published=self._take_published()), None)
+            self._commit(Chunk(detectors=self._engine.snapshot(), published=self._outbox.take_published()), stop)
+        except PenstockError as error:
+            self.failed = error
+            _log.error("stopped before all was stored: %s; the next start goes on from there", error)
         except BaseException as error:  # the process must not go on as if somebody consumed
             self.failed = error
             _log.critical("the consumer died", exc_info=True)
+        finally:
+            for reader in self._readers.values():
+                reader.close()
 
-    def round(self, stop: threading.Event | None) -> bool:
-        """Commit what is on the log now; returns whether there may be more at once."""
-        manifests, devices_at = self._manifests()
-        frames, frames_at = self._frames()
-        more = sum(len(frame.data) for frame in frames) >= self._settings.chunk_bytes_max // 2
-        offsets = {**devices_at, **frames_at}
-        if not offsets and not self._published and not self._outgoing:
+    def round(self, stop: threading.Event) -> bool:
+        """Commit what is on the log now; returns whether more was there than one round takes.
+
+        A commit that fails is tried again until `stop` is set; then its error is raised.
+        """
+        self._publish()
+        if self._outbox.is_full():
             return False
-        for part, last in self._parts(frames):
-            chunk = self._engine.take(part, manifests)
-            manifests = []
-            if last:
-                chunk.offsets = offsets
-            else:
-                chunk.offsets = {(TELEMETRY, frame.partition): frame.offset + 1 for frame in part}
+        manifests, offsets = self._manifests()
+        frames, passed, more = self._frames()
+        offsets |= passed
+        if not offsets and not frames and self._outbox.is_idle():
+            return False
+        for chunk in self._engine.take(frames, manifests):
+            chunk.offsets |= offsets
+            chunk.outgoing += self._holes
+            offsets, self._holes = {}, []
             self._finish(chunk, stop)
         return more
 
@@ -112,6 +128,10 @@ class Consumer:
             found.append({"partition": number, "offset": offset, "end": end, "lag": max(0, end - offset)})
         return found
 
+    def problems(self) -> list[str]:
+        """Sentences on what is wrong now, and on every hole since the start."""
+        return [*list(self._problems.values()), *list(self._holes_said)]  # copies: the thread goes on
+
     @property
     def readings_per_s(self) -> float:
         """Over the last few commits."""
@@ -123,81 +143,92 @@ class Consumer:
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
-    def _manifests(self) -> tuple[list[tuple[str, bytes]], dict[tuple[str, int], int]]:
-        found: list[tuple[str, bytes]] = []
-        ends: dict[tuple[str, int], int] = {}
+    def _manifests(self) -> tuple[list[tuple[str, bytes]], dict[Place, int]]:
+        """Every manifest that is new on the log, each once, and where reading goes on."""
+        found: dict[tuple[str, bytes], None] = {}
+        ends: dict[Place, int] = {}
         for number in partitions(self._log, DEVICES, files=self._files):
-            while records := self._read(DEVICES, number, ends, 4 << 20):
+            place = DEVICES, number
+            offset = start = self._offsets.get(place, 0)
+            while True:
+                records, following = self._read(place, offset, DEVICES_BYTES)
+                if following == offset:
+                    break
+                offset = following
                 for record in records:
                     device, _, channel = (record.key or b"").decode("utf-8", "replace").partition("/")
                     if channel == MANIFEST and record.value is not None:
-                        found.append((device, record.value))
-        return found, ends
+                        found[device, record.value] = None
+            if offset != start:
+                ends[place] = offset
+        return list(found), ends
 
-    def _frames(self) -> tuple[list[FrameIn], dict[tuple[str, int], int]]:
+    def _frames(self) -> tuple[list[FrameIn], dict[Place, int], bool]:
+        """The next frames, where reading goes on in partitions that were passed over, and whether there is more."""
         found: list[FrameIn] = []
-        ends: dict[tuple[str, int], int] = {}
-        for number in partitions(self._log, TELEMETRY, files=self._files):
-            for record in self._read(TELEMETRY, number, ends, self._settings.chunk_bytes_max):
+        passed: dict[Place, int] = {}
+        more = False
+        numbers = partitions(self._log, TELEMETRY, files=self._files)
+        for number in numbers:
+            place = TELEMETRY, number
+            offset, end = self._offsets.get(place, 0), self._reader(place).end
+            records, following = self._read(place, offset, self._settings.chunk_bytes_max // len(numbers))
+            more |= offset < following < end
+            if not records and following != offset:
+                passed[place] = following
+            for record in records:
                 device = (record.key or b"").decode("utf-8", "replace")
                 found.append(FrameIn(device, number, record.offset, record.timestamp_ms, record.value or b""))
-        return found, ends
+        return found, passed, more
 
-    def _read(self, stream: str, partition: int, ends: dict[tuple[str, int], int], bytes_max: int) -> list[Record]:
-        """The next records of a partition; damage and holes are said and passed over."""
-        key = stream, partition
-        reader = self._readers.get(key)
-        if reader is None:
-            reader = self._readers[key] = StreamReader(self._log, stream, partition, files=self._files)
-        offset = ends.get(key, self._offsets.get(key, 0))
+    def _read(self, place: Place, offset: int, bytes_max: int) -> tuple[list[Record], int]:
+        """The next records of a partition, and the offset behind them; damage and holes are said and passed over."""
+        where = f"{place[0]}/{place[1]}"
         try:
-            records = reader.read(offset, bytes_max=bytes_max)
+            records = self._reader(place).read(offset, bytes_max=bytes_max)
         except DamagedRange as error:
-            self.damaged += error.resume - offset
-            self.problem = str(error)
-            _log.error("%s", error)
-            ends[key] = error.resume
-            return []
+            self._pass_over(place, offset, error.resume, str(error))
+            return [], error.resume
         except OffsetOutOfRange as error:
-            self._on_gap(key, offset, error, ends)
-            return []
-        if records:
-            ends[key] = records[-1].offset + 1
-        return records
+            if offset > error.end:  # after a power cut the writer has not recovered yet
+                self._problems[where] = f"{error}; waiting for its writer"
+            elif error.earliest > offset:
+                what = f"{error.earliest - offset} records of {where} were deleted before they were stored"
+                reason = f"{what} ({error}); keep the log for longer (hub.log.retention_days, hub.log.retention_bytes)"
+                self._pass_over(place, offset, error.earliest, reason)
+                return [], error.earliest
+            return [], offset
+        except OSError as error:
+            self._problems[where] = f"{where} cannot be read: {error}; it is tried again"
+            return [], offset
+        self._problems.pop(where, None)
+        return records, records[-1].offset + 1 if records else offset
 
-    def _on_gap(
-        self, key: tuple[str, int], offset: int, error: OffsetOutOfRange, ends: dict[tuple[str, int], int]
-    ) -> None:
-        """Past the end: after a power cut the writer has not recovered yet, so wait. Before the start: it is gone."""
-        if offset > error.end:
-            self.problem = f"{error}; waiting for its writer"
-            return
-        self.problem = f"{error}; retention removed what was not stored yet, the processors go on at {error.earliest}"
-        _log.error("%s", self.problem)
-        ends[key] = error.earliest
+    def _pass_over(self, place: Place, offset: int, resume: int, reason: str) -> None:
+        self.passed_over += resume - offset
+        self._holes.append(quarantine.hole_record(*place, offset, resume, reason))
+        self._holes_said.append(reason)
+        _log.error("%s", reason)
 
-    @staticmethod
-    def _parts(frames: list[FrameIn]) -> Iterator[tuple[list[FrameIn], bool]]:
-        """Frames in parts whose readings fit in memory, and whether it is the last."""
-        ranges = list(batches([frame.data for frame in frames]))
-        if not ranges:
-            yield [], True
-        for index, each in enumerate(ranges):
-            yield frames[each.start : each.stop], index == len(ranges) - 1
+    def _reader(self, place: Place) -> StreamReader:
+        reader = self._readers.get(place)
+        if reader is None:
+            reader = self._readers[place] = StreamReader(self._log, *place, files=self._files)
+        return reader
 
     # -- committing --------------------------------------------------------------------------------------------------
 
-    def _finish(self, chunk: Chunk, stop: threading.Event | None) -> None:
-        chunk.published = self._take_published()
+    def _finish(self, chunk: Chunk, stop: threading.Event) -> None:
+        chunk.published = self._outbox.take_published()
         now_ns = self._clock.monotonic_ns()
         if now_ns - self._snapshot_ns > SNAPSHOT_INTERVAL_S * 1e9 and len(chunk.rows):
             chunk.detectors = self._engine.snapshot()
             self._snapshot_ns = now_ns
         self._commit(chunk, stop)
-        self._outgoing += chunk.outgoing
+        self._outbox.add(chunk.outgoing)
         self._publish()
 
-    def _commit(self, chunk: Chunk, stop: threading.Event | None) -> None:
+    def _commit(self, chunk: Chunk, stop: threading.Event) -> None:
         if chunk.is_empty():
             return
         wait_s = RETRY_S_FIRST
@@ -206,30 +237,24 @@ class Consumer:
                 self._store.commit(chunk)
                 break
             except PenstockError as error:
-                self.problem = str(error)
+                self._problems["store"] = str(error)
                 _log.error("%s; the log waits, tried again in %.1f s", error, wait_s)
-                if stop is None or stop.wait(wait_s):
+                if stop.wait(wait_s):
                     raise
                 wait_s = min(RETRY_S_MAX, wait_s * 2)
+        self._problems.pop("store", None)
         self._offsets |= chunk.offsets
         self._engine.latest.take(chunk.rows)
         self.readings += len(chunk.rows)
         self.chunks += 1
         self.progress_ns = self._clock.monotonic_ns()
         self._rates.append((self.progress_ns, len(chunk.rows)))
-        if len(chunk.rows):
-            self.problem = None
 
     def _publish(self) -> None:
-        if not self._outgoing:
-            return
-        waiting: list[Outgoing] = self._outgoing
         try:
-            self._published += self._outbox.publish(waiting)
-            self._outgoing = []
-        except DiskError as error:
-            self.problem = str(error)
-
-    def _take_published(self) -> list[str]:
-        published, self._published = self._published, []
-        return published
+            self._outbox.publish()
+            self._problems.pop("outbox", None)
+        except (PenstockError, OSError) as error:
+            if self._problems.get("outbox") != str(error):
+                _log.error("alarms and quarantine cannot be published: %s; tried again", error)
+            self._problems["outbox"] = str(error)

@@ -1,4 +1,4 @@
-"""From frames to one transaction: decode, leave out what is stored, number, judge. No I/O: the store commits it.
+"""From frames to transactions: decode, leave out what is stored, number, judge. No I/O: the store commits them.
 
 What a frame can be: good (its new readings become rows), a second copy (nothing), ahead of its manifest (parked),
 or undecodable (quarantined, with the reason and its bytes).
@@ -8,37 +8,42 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from processors.alarms import Alarms
+from processors import quarantine
+from processors.alarms import Alarm, Alarms
 from processors.chunk import Chunk, FrameIn, Outgoing, Parked
 from processors.dedupe import Dedupe
 from processors.detectors.bank_compiled import Bank
 from processors.detectors.registry import detectors
 from processors.latest import Latest
 from processors.manifests import Manifests
+from processors.parking import Key, Parking
 from processors.rows import Rows, no_rows
 from processors.series import SeriesTable
 from processors.settings import ProcessorsSettings
 from processors.stores.store import State
 from streams.errors import JunkError
 from streams.frames import KIND_CODES, FrameHeader, Kind, Quality
-from streams.frames.decode_compiled import Decoded, decode_many
-from streams.names import ALERTS, QUARANTINE, TELEMETRY
+from streams.frames.decode_compiled import Decoded, batches, decode_many
+from streams.names import ALERTS, TELEMETRY
 
 _log = logging.getLogger("penstock.processors")
 
 _JUDGED = np.array([KIND_CODES[Kind.FLOAT64], KIND_CODES[Kind.FLOAT32], KIND_CODES[Kind.INT64]], np.uint8)
+
+Part = tuple[int, NDArray[np.int32], NDArray[np.bool_] | None]
+"""Index of a frame, row numbers of its readings' series, and which readings are new (None: all)."""
 
 
 class Engine:
     """Everything that is known in memory; built from what the store kept."""
 
     def __init__(self, settings: ProcessorsSettings, state: State) -> None:
-        self._parked_bytes_max = settings.parked_bytes_max
         alarms = settings.alarms
         self.table = SeriesTable(state.series)
         self.latest = Latest(state.latest)
@@ -49,81 +54,108 @@ class Engine:
         self._manifests = Manifests()
         for device, payload in state.manifests:
             self._manifests.add(device, payload)
-        self._parked = list(state.parked)
-        self._lookups: dict[tuple[str, int], NDArray[np.int32]] = {}
-        self._limits = np.zeros((0, 3))
+        self.parking = Parking(settings.parked_bytes_max, state.parked)
+        self._learned: set[Key] = {key for key in self.parking.awaited() if self._manifests.knows(*key)}
+        self._lookups: dict[Key, NDArray[np.int32]] = {}
+        self._limits: NDArray[np.float64] | None = None
         thresholds = (alarms.open_strength, alarms.close_strength, alarms.close_hold_s)
         self._alarms = Alarms(dict(zip(("open_strength", "close_strength", "close_hold_s"), thresholds)))
-        self._banks = {each.name: Bank(each, *thresholds) for each in detectors(alarms.detectors)}
+        self._banks = [Bank(each, *thresholds) for each in detectors(alarms.detectors)]
+        self._orphans: list[Alarm] = []
         self._restore(state)
 
-    # -- one transaction ---------------------------------------------------------------------------------------------
+    # -- transactions ------------------------------------------------------------------------------------------------
 
-    def take(self, frames: Sequence[FrameIn], manifests: Sequence[tuple[str, bytes]] = ()) -> Chunk:
-        """The transaction of these frames and manifests, in the order of the log."""
-        chunk = Chunk()
-        ready = self._learn(manifests, chunk)
-        frames = [*ready, *frames]
-        if frames:
-            decoded = decode_many([frame.data for frame in frames])
-            parts = [self._admit(index, frame, decoded, chunk) for index, frame in enumerate(frames)]
-            chunk.rows = self._rows(frames, decoded, [part for part in parts if part is not None])
-            self._judge(chunk)
-        chunk.series = self.table.take_changed()
-        chunk.ranges = self._dedupe.take_changed()
-        return chunk
+    def take(self, frames: Sequence[FrameIn], manifests: Sequence[tuple[str, bytes]] = ()) -> Iterator[Chunk]:
+        """The transactions of these manifests and frames, in the order of the log: one, or more of bounded size.
+
+        Each must be committed before the next is asked for.
+        """
+        chunk = Chunk(manifests=self._learn(manifests))
+        self._close_orphans(chunk)
+        released = self.parking.release(self._learned)
+        self._learned = set()
+        frames = [*(each.frame for each in released), *frames]
+        for part in batches([frame.data for frame in frames]):
+            self._process(frames[part.start : part.stop], chunk)
+            for frame in frames[part.start : min(part.stop, len(released))]:
+                chunk.unparked.append((frame.partition, frame.offset))
+            for frame in frames[max(part.start, len(released)) : part.stop]:
+                chunk.offsets[TELEMETRY, frame.partition] = frame.offset + 1
+            yield chunk
+            chunk = Chunk()
+        if not frames:
+            yield chunk
 
     def snapshot(self) -> dict[str, bytes]:
         """The state of the detectors, for the store to keep."""
-        return {f"{name}/{bank.detector.version}": bank.snapshot() for name, bank in self._banks.items()}
+        return {f"{bank.detector.name}/{bank.detector.version}": bank.snapshot() for bank in self._banks}
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _restore(self, state: State) -> None:
-        for name, bank in self._banks.items():
-            kept = state.detectors.get(f"{name}/{bank.detector.version}")
+        banks = {bank.detector.name: bank for bank in self._banks}
+        for bank in self._banks:
+            kept = state.detectors.get(f"{bank.detector.name}/{bank.detector.version}")
             if kept is not None:
                 bank.restore(kept)
         for alarm in state.open_alarms:
             number = self.table.find(alarm.device, alarm.metric)
-            if number is not None and alarm.detector in self._banks:
-                self._alarms.restore(number, alarm)
-                self._banks[alarm.detector].mark_open(number)
-
-    def _learn(self, manifests: Sequence[tuple[str, bytes]], chunk: Chunk) -> list[FrameIn]:
-        """Take manifests; returns the parked frames that can go on now."""
-        for device, payload in manifests:
-            try:
-                number = self._manifests.add(device, payload)
-            except JunkError as error:
-                _log.warning("%s", error)
+            if number is None or alarm.detector not in banks:
+                self._orphans.append(alarm)
                 continue
-            chunk.manifests.append((device, payload))
-            self._lookups.pop((device, number), None)
-        if not chunk.manifests or not self._parked:
-            return []
-        ready = [each for each in self._parked if self._manifests.get(each.frame.device, each.manifest) is not None]
-        self._parked = [each for each in self._parked if each not in ready]
-        chunk.unparked += [(each.frame.partition, each.frame.offset) for each in ready]
-        return [each.frame for each in ready]
+            self._alarms.restore(number, alarm)
+            banks[alarm.detector].reopen(number, alarm.opened_ns, alarm.strength)
 
-    def _admit(
-        self, index: int, frame: FrameIn, decoded: Decoded, chunk: Chunk
-    ) -> tuple[int, NDArray[np.int32], NDArray[np.bool_] | None] | None:
-        """Index, row numbers of the series, and which readings are new (None: all); None when there are none."""
+    def _close_orphans(self, chunk: Chunk) -> None:
+        """Close the alarms of detectors that look no longer, at the last reading of their series."""
+        for alarm in self._orphans:
+            last_ns = self.latest.time_ns(self.table.find(alarm.device, alarm.metric))
+            self._tell(replace(alarm, closed_ns=max(alarm.opened_ns, last_ns)), chunk)
+        self._orphans = []
+
+    def _learn(self, manifests: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+        """Take manifests; returns those that are new."""
+        new = []
+        for device, payload in manifests:
+            number = self._manifests.add(device, payload)
+            if number is not None:
+                self._learned.add((device, number))
+                new.append((device, payload))
+        return new
+
+    def _process(self, frames: Sequence[FrameIn], chunk: Chunk) -> None:
+        decoded = decode_many([frame.data for frame in frames])
+        told = len(chunk.outgoing)
+        parts = [self._admit(index, frame, decoded, chunk) for index, frame in enumerate(frames)]
+        aside = chunk.outgoing[told:]
+        if aside:  # one line, however many
+            reason = dict(aside[0].headers)["reason"].decode()
+            _log.warning("%d frames go to quarantine; the first, of %s: %s", len(aside), aside[0].key, reason)
+        chunk.rows = self._rows(frames, decoded, [part for part in parts if part is not None])
+        self._judge(chunk)
+        chunk.series = self.table.take_changed()
+        chunk.ranges = self._dedupe.take_changed()
+
+    def _admit(self, index: int, frame: FrameIn, decoded: Decoded, chunk: Chunk) -> Part | None:
+        """What of a frame becomes rows; None when nothing does."""
         header = decoded.headers[index]
         if index in decoded.errors or header is None:
             self._quarantine(frame, header, decoded.errors.get(index, "no header"), chunk)
             return None
-        if self._manifests.get(frame.device, header.manifest) is None:
+        if not self._manifests.knows(frame.device, header.manifest):
             self._park(frame, header, chunk)
             return None
+        try:
+            lookup = self._lookup(frame.device, header.manifest)
+        except JunkError as error:
+            self._quarantine(frame, header, str(error), chunk)
+            return None
         local = decoded.series[decoded.row_start[index] : decoded.row_start[index + 1]]
-        lookup = self._lookup(frame.device, header.manifest)
         numbers = lookup[np.minimum(local, len(lookup) - 1)]  # the last entry stands for what is not declared
         if len(numbers) and numbers.min() < 0:
             unknown = int(local[numbers < 0][0])
-            self._quarantine(frame, header, f"series {unknown} is not in the manifest {header.manifest}", chunk)
+            self._quarantine(frame, header, f"series {unknown} is not in the manifest {header.manifest:08x}", chunk)
             return None
         first, stop = header.sequence, header.sequence + header.count
         new = self._dedupe.admit(frame.device, header.epoch, first, stop)
@@ -137,37 +169,35 @@ class Engine:
         return index, numbers, mask
 
     def _lookup(self, device: str, manifest: int) -> NDArray[np.int32]:
-        """Series number in the frame to row number; -1 for what is not declared."""
+        """Series number in the frame to row number; -1 for what is not declared. Raises JunkError."""
         key = device, manifest
         found = self._lookups.get(key)
         if found is None:
-            declared = self._manifests.get(device, manifest) or {}
+            declared = self._manifests.get(device, manifest)
             found = np.full(max(declared, default=0) + 2, -1, np.int32)
             for number, info in declared.items():
                 found[number] = self.table.number(info)
             self._lookups[key] = found
-            self._refresh_limits()
+            self._limits = None
         return found
 
-    def _refresh_limits(self) -> None:
-        infos = [self.table.info(number) for number in range(len(self.table))]
-        self._limits = np.array(
-            [
-                (
-                    info.resolution or 0.0,
-                    -np.inf if info.minimum is None else info.minimum,
-                    np.inf if info.maximum is None else info.maximum,
-                )
-                for info in infos
-            ]
-        ).reshape(-1, 3)
+    def _series_limits(self) -> NDArray[np.float64]:
+        """Resolution, minimum and maximum by row number."""
+        if self._limits is None:
+            infos = [self.table.info(number) for number in range(len(self.table))]
+            self._limits = np.array(
+                [
+                    (
+                        info.resolution or 0.0,
+                        -np.inf if info.minimum is None else info.minimum,
+                        np.inf if info.maximum is None else info.maximum,
+                    )
+                    for info in infos
+                ]
+            ).reshape(-1, 3)
+        return self._limits
 
-    def _rows(
-        self,
-        frames: Sequence[FrameIn],
-        decoded: Decoded,
-        parts: Sequence[tuple[int, NDArray[np.int32], NDArray[np.bool_] | None]],
-    ) -> Rows:
+    def _rows(self, frames: Sequence[FrameIn], decoded: Decoded, parts: Sequence[Part]) -> Rows:
         if not parts:
             return no_rows()
         picks, series, epochs, sequences, partitions, offsets = [], [], [], [], [], []
@@ -194,24 +224,26 @@ class Engine:
         if not len(rows):
             return
         good = (rows.quality == Quality.GOOD) & np.isfinite(rows.value) & np.isin(rows.kind, _JUDGED)
-        for bank in self._banks.values():
-            for transition in bank.run(rows, self._limits, good):
-                alarm = self._alarms.apply(transition, self.table.info(transition.series))
-                if alarm is None:
-                    continue
-                chunk.alarms.append(alarm)
-                body = json.dumps(alarm.to_json()).encode()
-                time_ms = (alarm.closed_ns or alarm.opened_ns) // 1_000_000
-                chunk.outgoing.append(Outgoing(f"{alarm.id}:{alarm.state}", ALERTS, alarm.id, body, time_ms=time_ms))
+        limits = self._series_limits()
+        seen = [(each, bank.detector) for bank in self._banks for each in bank.run(rows, limits, good)]
+        seen.sort(key=lambda pair: pair[0].row)  # as the readings came, whichever detector speaks
+        for transition, detector in seen:
+            self._tell(self._alarms.apply(transition, rows, self.table.info(transition.series), detector), chunk)
+
+    def _tell(self, alarm: Alarm, chunk: Chunk) -> None:
+        chunk.alarms.append(alarm)
+        time_ns = alarm.opened_ns if alarm.closed_ns is None else alarm.closed_ns
+        body = json.dumps(alarm.to_json()).encode()
+        name = f"{alarm.id}:{alarm.state}"
+        chunk.outgoing.append(Outgoing(name, ALERTS, alarm.id, body, time_ms=time_ns // 1_000_000))
 
     def _park(self, frame: FrameIn, header: FrameHeader, chunk: Chunk) -> None:
-        waiting = sum(len(each.frame.data) for each in self._parked)
-        if waiting + len(frame.data) > self._parked_bytes_max:
-            self._quarantine(frame, header, f"its manifest {header.manifest} did not come and no more may wait", chunk)
-            return
         parked = Parked(frame, header.manifest, header.epoch, header.sequence, header.sequence + header.count)
-        self._parked.append(parked)
-        chunk.parked.append(parked)
+        if self.parking.park(parked):
+            chunk.parked.append(parked)
+            return
+        reason = f"its manifest {header.manifest:08x} did not come and no more may wait (processors.parked_bytes_max)"
+        self._quarantine(frame, header, reason, chunk)
 
     def _quarantine(self, frame: FrameIn, header: FrameHeader | None, reason: str, chunk: Chunk) -> None:
         if header is None:
@@ -220,12 +252,4 @@ class Engine:
             first, stop = header.sequence, header.sequence + header.count
             for start, end in self._dedupe.book(frame.device, header.epoch).stored.missing(first, stop):
                 self._dedupe.quarantine(frame.device, header.epoch, start, end)
-        headers = (
-            ("reason", reason.encode()),
-            ("stream", TELEMETRY.encode()),
-            ("partition", str(frame.partition).encode()),
-            ("offset", str(frame.offset).encode()),
-        )
-        name = f"{TELEMETRY}/{frame.partition}/{frame.offset}"
-        chunk.outgoing.append(Outgoing(name, QUARANTINE, frame.device, frame.data, headers, frame.time_ms))
-        _log.warning("the frame of %s at offset %d goes to quarantine: %s", frame.device, frame.offset, reason)
+        chunk.outgoing.append(quarantine.frame_record(frame, reason))

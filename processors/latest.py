@@ -1,9 +1,14 @@
-"""The last value of every series, in memory. Pure."""
+"""The newest value of every series, in memory. Pure.
+
+Newest is what the device numbered last, not what has the largest time: a clock that was ahead once would hide for long
+what comes after it was set right.
+"""
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +26,9 @@ class Last(NamedTuple):
     time_ns: int
     value: float | str | None
     quality: int
+    epoch: int = -1
+    sequence: int = -1
+    """-1: as the store remembers it; whatever comes now is newer."""
 
 
 class Latest:
@@ -34,18 +42,17 @@ class Latest:
         """Readings that are stored now; an older one does not replace a newer."""
         if not len(rows):
             return
-        order = np.lexsort((rows.time_ns, rows.series))
-        series = rows.series[order]
-        ends = np.flatnonzero(np.append(series[1:] != series[:-1], True))
         with self._lock:
-            for index in order[ends].tolist():
-                number, time_ns = int(rows.series[index]), int(rows.time_ns[index])
+            for number, last in newest(rows):
                 before = self._last.get(number)
-                if before is not None and before.time_ns > time_ns:
-                    continue
-                text = int(rows.text[index])
-                value = rows.texts[text] if text >= 0 else _plain(float(rows.value[index]))
-                self._last[number] = Last(time_ns, value, int(rows.quality[index]))
+                if before is None or (before.epoch, before.sequence) <= (last.epoch, last.sequence):
+                    self._last[number] = last
+
+    def time_ns(self, number: int | None) -> int:
+        """When the newest reading of a series was taken; 0 when there is none."""
+        with self._lock:
+            last = None if number is None else self._last.get(number)
+        return 0 if last is None else last.time_ns
 
     def to_json(self, table: SeriesTable, device: str | None = None) -> dict[str, Any]:
         """The answer of GET /latest."""
@@ -64,6 +71,25 @@ class Latest:
         return {"devices": devices}
 
 
-def _plain(value: float) -> float | None:
+def newest(rows: Rows) -> Iterator[tuple[int, Last]]:
+    """The newest reading of each series in the rows."""
+    order = np.lexsort((rows.sequence, rows.epoch, rows.series))
+    series = rows.series[order]
+    ends = np.flatnonzero(np.append(series[1:] != series[:-1], True))
+    for index in order[ends].tolist():
+        text = int(rows.text[index])
+        yield (
+            int(rows.series[index]),
+            Last(
+                int(rows.time_ns[index]),
+                rows.texts[text] if text >= 0 else plain(float(rows.value[index])),
+                int(rows.quality[index]),
+                int(rows.epoch[index]),
+                int(rows.sequence[index]),
+            ),
+        )
+
+
+def plain(value: float | None) -> float | None:
     """JSON has no NaN and no infinity."""
-    return value if np.isfinite(value) else None
+    return value if value is not None and math.isfinite(value) else None

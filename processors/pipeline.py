@@ -11,13 +11,14 @@ from pathlib import Path
 from processors.api import Api
 from processors.consumer import Consumer
 from processors.engine import Engine
-from processors.outbox import STREAMS, Outbox
+from processors.outbox import Outbox
 from processors.settings import ProcessorsSettings
 from processors.stores.registry import open_store
 from streams.clock import SystemClock
 from streams.control import serving
 from streams.files import DirectoryLock, DiskFiles
 from streams.log import EventLog, LogSettings
+from streams.names import ALERTS, QUARANTINE
 
 _log = logging.getLogger("penstock.processors")
 
@@ -44,9 +45,7 @@ async def _run(settings: ProcessorsSettings, data: Path) -> int:
         loop.add_signal_handler(each, stop.set)
     files, clock = DiskFiles(), SystemClock()
     store = open_store(data / "store", settings.store)
-    log = EventLog.open(
-        data / "log", {stream: LogSettings() for stream in STREAMS}, files=files, clock=clock, owner=OWNER
-    )
+    log = EventLog.open(data / "log", _streams(settings), files=files, clock=clock, owner=OWNER)
     try:
         state = await asyncio.to_thread(store.load)
         engine = Engine(settings, state)
@@ -73,3 +72,12 @@ async def _consume(consumer: Consumer, stop: asyncio.Event) -> int:
     ending.set()
     await asyncio.to_thread(thread.join)
     return 0 if consumer.failed is None else 1
+
+
+def _streams(settings: ProcessorsSettings) -> dict[str, LogSettings]:
+    """The streams that the processors write, each kept up to its size."""
+    sizes = {ALERTS: settings.alerts_bytes_max, QUARANTINE: settings.quarantine_bytes_max}
+    return {
+        stream: LogSettings(segment_bytes=min(64 << 20, size // 4), retention_bytes=size)
+        for stream, size in sizes.items()
+    }

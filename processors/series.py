@@ -13,10 +13,10 @@ class SeriesTable:
     def __init__(self, known: Iterable[tuple[int, SeriesInfo]] = ()) -> None:
         self._numbers: dict[tuple[str, str], int] = {}
         self._infos: list[SeriesInfo] = []
+        self._devices: set[str] = set()
         for number, info in sorted(known, key=lambda pair: pair[0]):
             assert number == len(self._infos), "row numbers have no gaps"
-            self._numbers[info.device, info.metric] = number
-            self._infos.append(info)
+            self._append(number, info)
         self._changed: set[int] = set()
 
     def number(self, info: SeriesInfo) -> int:
@@ -24,8 +24,8 @@ class SeriesTable:
         key = info.device, info.metric
         number = self._numbers.get(key)
         if number is None:
-            number = self._numbers[key] = len(self._infos)
-            self._infos.append(info)
+            number = len(self._infos)
+            self._append(number, info)
             self._changed.add(number)
         elif self._infos[number] != info:
             self._infos[number] = info
@@ -34,6 +34,10 @@ class SeriesTable:
 
     def find(self, device: str, metric: str) -> int | None:
         return self._numbers.get((device, metric))
+
+    def has(self, device: str) -> bool:
+        """Whether any series of this device is known."""
+        return device in self._devices
 
     def info(self, number: int) -> SeriesInfo:
         return self._infos[number]
@@ -46,3 +50,8 @@ class SeriesTable:
 
     def __len__(self) -> int:
         return len(self._infos)
+
+    def _append(self, number: int, info: SeriesInfo) -> None:
+        self._infos.append(info)
+        self._numbers[info.device, info.metric] = number
+        self._devices.add(info.device)

@@ -47,4 +47,10 @@ class ProcessorsSettings:
     parked_bytes_max: int = setting(
         64 << 20, "Bytes of frames that may wait for their manifest; more go to quarantine.", minimum=1 << 16
     )
+    alerts_bytes_max: int = setting(
+        256 << 20, "The oldest alarms are deleted from the log when their stream is larger.", minimum=4 << 20
+    )
+    quarantine_bytes_max: int = setting(
+        1 << 30, "The oldest of the quarantine is deleted when it is larger than this.", minimum=4 << 20
+    )
     stall_s: float = setting(30.0, "Work in hand without progress for so long is said in /health.", minimum=1)

@@ -5,7 +5,8 @@ The loop and the step are compiled together by numba; interpreted, the very same
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,20 +14,26 @@ from numba import njit
 from numpy.typing import NDArray
 
 from processors.alarms import Transition
-from processors.detectors.detector import Detector
+from processors.detectors.detector import Detector, Step
 from processors.rows import Rows
 
 _GROW = 256
-OPEN, CALM_SINCE, TOP = 0, 1, 2
+
+# What is watched of a series: is its alarm open, since when is it calm (infinite: it is not), the largest strength, and
+# when it opened.
+OPEN, CALM_SINCE, TOP, OPENED = 0, 1, 2, 3
+_UNWATCHED = (0.0, np.inf, 0.0, np.nan)
 
 
-def make_loop(step: Any, compile_it: Callable[[Any], Any]) -> Any:
-    """The loop over rows with `step` inside; `compile_it` is numba's njit, or nothing."""
+@functools.cache
+def make_loop(step: Step, *, compiled: bool = True) -> Callable[..., int]:
+    """The loop over rows with `step` inside; compiled once in a process."""
+    compile_it: Callable[[Any], Any] = njit if compiled else lambda function: function
     inner = compile_it(step)
 
     def loop(
         states: Any, watch: Any, limits: Any, series: Any, time_s: Any, value: Any, good: Any,
-        open_at: float, close_at: float, hold_s: float, out_row: Any, out_opens: Any, out_strength: Any,
+        open_at: float, close_at: float, hold_s: float, out_row: Any, out_opens: Any, out_seen: Any,
     ) -> int:  # fmt: skip
         found = 0
         for row in range(len(series)):
@@ -37,30 +44,36 @@ def make_loop(step: Any, compile_it: Callable[[Any], Any]) -> Any:
             strength = inner(states[number], now, value[row], limits[number, 0], limits[number, 1], limits[number, 2])
             alarm = watch[number]
             if alarm[OPEN] == 0.0:
-                if strength >= open_at:
-                    alarm[OPEN] = 1.0
-                    alarm[CALM_SINCE] = -1.0
-                    alarm[TOP] = strength
-                    out_row[found], out_opens[found], out_strength[found] = row, True, strength
-                    found += 1
-                continue
-            if strength > alarm[TOP]:
+                if strength < open_at or strength != strength:
+                    continue
+                alarm[OPEN] = 1.0
+                alarm[CALM_SINCE] = np.inf
                 alarm[TOP] = strength
-            if strength >= close_at:
-                alarm[CALM_SINCE] = -1.0
-            elif alarm[CALM_SINCE] < 0.0:
-                alarm[CALM_SINCE] = now
-            if alarm[CALM_SINCE] >= 0.0 and now - alarm[CALM_SINCE] >= hold_s:
+                alarm[OPENED] = now
+            else:
+                if strength > alarm[TOP]:
+                    alarm[TOP] = strength
+                if strength >= close_at:
+                    alarm[CALM_SINCE] = np.inf
+                elif now < alarm[CALM_SINCE]:  # it begins to be calm, or the device's clock went back meanwhile
+                    alarm[CALM_SINCE] = now
+                if now - alarm[CALM_SINCE] < hold_s:
+                    continue
                 alarm[OPEN] = 0.0
-                out_row[found], out_opens[found], out_strength[found] = row, False, alarm[TOP]
-                found += 1
+            out_row[found] = row
+            out_opens[found] = alarm[OPEN] == 1.0
+            out_seen[found, 0] = alarm[TOP]
+            out_seen[found, 1] = states[number, 0]
+            out_seen[found, 2] = states[number, 1]
+            found += 1
         return found
 
-    return compile_it(loop)
+    made: Callable[..., int] = compile_it(loop)
+    return made
 
 
 class Bank:
-    """One detector over all series: a row of state each, and whether its alarm is open."""
+    """One detector over all series: a row of state each, and a row of what is watched."""
 
     def __init__(
         self,
@@ -73,67 +86,52 @@ class Bank:
     ) -> None:
         self.detector = detector
         self._thresholds = (open_strength, min(close_strength, open_strength), close_hold_s)
-        self._loop = make_loop(detector.step, njit if compiled else lambda function: function)
+        self._loop = make_loop(detector.step, compiled=compiled)
         self._states = np.zeros((0, detector.width))
-        self._watch = np.zeros((0, 3))
+        self._watch = np.zeros((0, len(_UNWATCHED)))
 
-    def run(self, rows: Rows, limits: NDArray[np.float64], good: NDArray[np.bool_]) -> Iterator[Transition]:
-        """Feed readings in order; yields what opens and closes. `limits`: resolution, minimum, maximum by series."""
+    def run(self, rows: Rows, limits: NDArray[np.float64], good: NDArray[np.bool_]) -> list[Transition]:
+        """Feed readings in order; what opens and closes. `limits`: resolution, minimum, maximum by series."""
         self._grow(len(limits))
-        size = 2 * len(rows)
-        out_row, out_opens, out_strength = np.empty(size, np.int64), np.empty(size, np.bool_), np.empty(size)
+        size = len(rows)
+        out_row, out_opens, out_seen = np.empty(size, np.int64), np.empty(size, np.bool_), np.empty((size, 3))
         found = self._loop(
             self._states, self._watch, limits, rows.series, rows.time_ns / 1e9, rows.value, good,
-            *self._thresholds, out_row, out_opens, out_strength,
+            *self._thresholds, out_row, out_opens, out_seen,
         )  # fmt: skip
-        for at in range(found):
-            row = int(out_row[at])
-            yield self._transition(rows, row, bool(out_opens[at]), float(out_strength[at]))
-
-    def close(self, series: int) -> None:
-        """Forget that an alarm was open."""
-        self._watch[series, OPEN] = 0.0
-
-    def mark_open(self, series: int) -> None:
-        """An alarm of this series is open, as the store knows; it closes when the series is calm."""
-        self._grow(series + 1)
-        self._watch[series, OPEN] = 1.0
-        self._watch[series, CALM_SINCE] = -1.0
+        return [
+            Transition(row, int(rows.series[row]), opens, strength, usual, spread)
+            for row, opens, (strength, usual, spread) in zip(
+                out_row[:found].tolist(), out_opens[:found].tolist(), out_seen[:found].tolist()
+            )
+        ]
 
     def snapshot(self) -> bytes:
         """The state as bytes, for `restore`."""
-        return np.hstack([self._states, self._watch]).tobytes()
+        head = np.array([self.detector.width], np.float64)
+        return head.tobytes() + np.hstack([self._states, self._watch]).tobytes()
 
     def restore(self, data: bytes) -> None:
-        """Take a snapshot; one of another width is of another version, and is forgotten."""
-        width = self.detector.width + 3
-        if len(data) % (8 * width):
+        """Take a snapshot; one of another width is of another version, and is forgotten. No alarm is open then."""
+        width = self.detector.width
+        both = np.frombuffer(data)
+        if not len(both) or both[0] != width or (len(both) - 1) % (width + len(_UNWATCHED)):
             return
-        both = np.frombuffer(data).reshape(-1, width)
-        self._states, self._watch = both[:, :-3].copy(), both[:, -3:].copy()
-        self._watch[:, OPEN] = 0.0  # the store knows which alarms are open
+        both = both[1:].reshape(-1, width + len(_UNWATCHED))
+        self._states, self._watch = both[:, :width].copy(), both[:, width:].copy()
+        self._watch[:, OPEN] = 0.0
+
+    def reopen(self, series: int, opened_ns: int, strength: float) -> None:
+        """The store says that this alarm is open. What a snapshot holds of the same one stays, of another one not."""
+        self._grow(series + 1)
+        watch = self._watch[series]
+        opened_s = opened_ns / 1e9
+        if watch[OPENED] != opened_s:
+            watch[:] = (0.0, np.inf, strength, opened_s)
+        watch[OPEN] = 1.0
 
     def _grow(self, count: int) -> None:
         if count > len(self._states):
             more = max(_GROW, count - len(self._states))
             self._states = np.vstack([self._states, np.zeros((more, self.detector.width))])
-            self._watch = np.vstack([self._watch, np.zeros((more, 3))])
-
-    def _transition(self, rows: Rows, row: int, opens: bool, strength: float) -> Transition:
-        number = int(rows.series[row])
-        return Transition(
-            detector=self.detector.name,
-            version=self.detector.version,
-            kind=self.detector.kind,
-            series=number,
-            opens=opens,
-            time_ns=int(rows.time_ns[row]),
-            value=float(rows.value[row]),
-            strength=strength,
-            usual=float(self._states[number, 0]),
-            spread=float(self._states[number, 1]),
-            epoch=int(rows.epoch[row]),
-            sequence=int(rows.sequence[row]),
-            partition=int(rows.partition[row]),
-            offset=int(rows.offset[row]),
-        )
+            self._watch = np.vstack([self._watch, np.tile(_UNWATCHED, (more, 1))])

@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 from processors.detectors.detector import Detector
+from processors.manifests import SeriesInfo
 
 CHANGES_MIN = 60.0
 MOVING_MIN = 0.5
@@ -49,4 +50,9 @@ def step(state: Any, time_s: float, value: float, resolution: float, minimum: fl
     return float(state[RUN] / max(RUN_MIN, HABITS * state[LONGEST]))
 
 
-STUCK = Detector(name="stuck", version=1, kind="sensor", width=8, step=step)
+def says(value: float, usual: float, spread: float, series: SeriesInfo) -> str:
+    """See detector.Says."""
+    return f"is stuck at {series.shown(value)}: {usual:.0f} equal readings, at most {spread:.0f} before"
+
+
+STUCK = Detector(name="stuck", version=1, kind="sensor", width=8, step=step, says=says)
