@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= penstock-data
+ARGS ?=
+PIP = $(PYTHON) deploy/progress.py $(BIN)/pip install --disable-pip-version-check --progress-bar off
 
 .DEFAULT_GOAL := help
 .PHONY: help up test check servers peers system bench bench-compare reference clean format
@@ -22,23 +24,23 @@ $(VENV)/.made:
 
 $(VENV)/.up: $(VENV)/.made pyproject.toml
 	@echo "installing Penstock (once; a minute or two)"
-	@$(BIN)/pip install --disable-pip-version-check --quiet --progress-bar on -e '.[hub,edge]'
+	@$(PIP) -e '.[hub,edge]'
 	@echo "compiling the kernels (once)"
 	@$(BIN)/python -m penstock.warm
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml
 	@echo "installing Penstock and its tests (once)"
-	@$(BIN)/pip install --disable-pip-version-check --quiet --progress-bar on -e '.[dev]'
+	@$(PIP) -e '.[dev]'
 	@$(BIN)/python -m penstock.warm
 	@touch $@ $(VENV)/.up
 
 $(VENV)/.system: $(VENV)/.dev
-	@$(BIN)/pip install --disable-pip-version-check --quiet -e '.[system]'
+	@$(PIP) -e '.[system]'
 	@touch $@
 
 up: $(VENV)/.up ## Run hub, processors, store, page, an agent and a simulated fleet
-	@exec $(BIN)/penstock up --data $(DATA)
+	@exec $(BIN)/penstock up --data $(DATA) $(ARGS)
 
 test: $(VENV)/.dev ## Pass the tests: no network but loopback, at most 10 minutes
 	$(BIN)/pytest -m 'not system and not tidy' -n 2 --ignore tests/system --ignore tests/tidy

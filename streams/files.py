@@ -197,11 +197,19 @@ class DiskFiles:
         return status.f_bavail * status.f_frsize
 
 
+class InUseError(MisuseError):
+    """A directory has an owner already: `holder` says which."""
+
+    def __init__(self, directory: Path, holder: str) -> None:
+        super().__init__(f"{directory} is in use by {holder}; stop that one first, or choose another directory with --data")
+        self.holder = holder
+
+
 class DirectoryLock:
     """One process at a time may own a directory. The kernel frees the lock when the process dies."""
 
     def __init__(self, directory: Path, *, owner: str) -> None:
-        """Take `directory`/lock for `owner`; MisuseError names the holder when it is taken."""
+        """Take `directory`/lock for `owner`; InUseError names the holder when it is taken."""
         self.path = directory / "lock"
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -217,9 +225,7 @@ class DirectoryLock:
                 raise
             holder = os.pread(self._fd, 200, 0).decode("utf-8", "replace").strip() or "another process"
             os.close(self._fd)
-            raise MisuseError(
-                f"{directory} is in use by {holder}; stop that one first, or choose another data directory"
-            ) from None
+            raise InUseError(directory, holder) from None
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"{owner} (process {os.getpid()})\n".encode(), 0)
 

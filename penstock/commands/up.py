@@ -69,7 +69,7 @@ def check_ports(configuration: Configuration) -> None:
         if not is_free(host, port):
             raise MisuseError(
                 f"port {port} on {host} is taken by {holder(port)}; stop that one, or choose another port: "
-                f"--set {name}={port + 1}"
+                f"--set {name}={port + 1} (with make: make up ARGS='--set {name}={port + 1}')"
             )
 
 
