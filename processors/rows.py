@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,11 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.series)
+
+    def pick(self, which: NDArray[np.bool_]) -> Rows:
+        """Some of the rows."""
+        columns = (getattr(self, each.name) for each in fields(self) if each.name != "texts")
+        return Rows(*(column[which] for column in columns), texts=self.texts)
 
 
 def no_rows() -> Rows:

@@ -1,6 +1,8 @@
-"""Places: no two readings of a series share a point, however the log is cut, and an ordinary reading stands where it is."""
+"""Places: no two readings of a series share a point, however the log is cut; an ordinary one stands at its time."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -60,7 +62,7 @@ def test_places_do_not_depend_on_how_the_log_is_cut(pairs: list[tuple[int, int]]
     whole = places(Places(), pairs)
     known, found = Places(), []
     edges = [0, *sorted(min(cut, len(pairs)) for cut in cuts), len(pairs)]
-    for start, stop in zip(edges, edges[1:]):
+    for start, stop in pairwise(edges):
         found += places(known, pairs[start:stop])
     assert found == whole
 
