@@ -201,7 +201,9 @@ class InUseError(MisuseError):
     """A directory has an owner already: `holder` says which."""
 
     def __init__(self, directory: Path, holder: str) -> None:
-        super().__init__(f"{directory} is in use by {holder}; stop that one first, or choose another directory with --data")
+        super().__init__(
+            f"{directory} is in use by {holder}; stop that one first, or choose another directory with --data"
+        )
         self.holder = holder
 
 
