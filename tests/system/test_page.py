@@ -151,12 +151,25 @@ def test_a_device_draws_its_series_with_an_alarm_in_them(browser: Browser, stack
         if toggle.count():
             toggle.click()
         wait_for("readings and an alarm in the chart", lambda: drawn_with_alarm(page))
+        page.get_by_role("button", name="5 min").click()
+        expect(page.get_by_role("button", name="5 min")).to_have_attribute("aria-pressed", "true")
+        wait_for("the last minutes in the chart", lambda: drawn(page))
         picture(page, "device")
 
 
 def drawn_with_alarm(page: Page) -> bool:
-    """What ECharts has drawn, asked of itself: a line with readings, and a shaded alarm."""
-    options = page.evaluate(
+    """A line with readings, and a shaded alarm."""
+    return any(readings > 5 and alarms > 0 for readings, alarms in drawings(page))
+
+
+def drawn(page: Page) -> bool:
+    """A line with readings."""
+    return any(readings > 5 for readings, _ in drawings(page))
+
+
+def drawings(page: Page) -> list[tuple[int, int]]:
+    """What ECharts has drawn, asked of itself: readings and shaded alarms of each chart."""
+    found: list[tuple[int, int]] = page.evaluate(
         """() => [...document.querySelectorAll('.chart')].map((node) => {
              const id = node.id.replace(/^c/, '');
              const chart = getElement(Number(id))?.chart;
@@ -164,7 +177,7 @@ def drawn_with_alarm(page: Page) -> bool:
              return [mean?.data.length ?? 0, mean?.markArea?.data.length ?? 0];
            })"""
     )
-    return any(readings > 5 and alarms > 0 for readings, alarms in options)
+    return found
 
 
 def test_identify_runs_and_its_result_is_shown(browser: Browser, stack: Stack) -> None:
