@@ -87,12 +87,13 @@ def mosquitto(*lines: str, port: int | None = None) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def influxdb() -> Iterator[Server]:
-    """InfluxDB 1.8 with the v2 write API and InfluxQL."""
-    port = free_port()
-    with _directory("influxdb") as directory:
+def influxdb(*, port: int | None = None, home: Path | None = None, auth: bool = False) -> Iterator[Server]:
+    """InfluxDB 1.8 with the v2 write API and InfluxQL. What is in `home` stays: start it there again to go on."""
+    port = port or free_port()
+    with contextlib.nullcontext(home) if home else _directory("influxdb") as directory:
         environment = {
             "INFLUXDB_HTTP_BIND_ADDRESS": f"127.0.0.1:{port}",
+            "INFLUXDB_HTTP_AUTH_ENABLED": str(auth).lower(),
             "INFLUXDB_BIND_ADDRESS": f"127.0.0.1:{free_port()}",
             "INFLUXDB_META_DIR": str(directory / "meta"),
             "INFLUXDB_DATA_DIR": str(directory / "data"),
@@ -128,7 +129,7 @@ def _running(
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
     log = directory / f"{name}.log"
-    with log.open("wb") as out:
+    with log.open("ab") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **(environment or {})})
     try:
         deadline = time.monotonic() + START_TIMEOUT_S
