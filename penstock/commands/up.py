@@ -49,15 +49,25 @@ def up(
     """Start everything on this machine and keep it running; Ctrl-C drains and stops it, twice forces."""
     flags = assignments(sets or [])
     configuration = configure(config, flags)
+    warning = check_store(configuration)
     directory = data_directory(data)
     lock = DirectoryLock(directory, owner="penstock up")
     try:
         check_ports(configuration)
+        if warning:
+            console.print(f"  [yellow]![/yellow] {warning}", soft_wrap=True, highlight=False)
         jobs = plan(config, directory, fleet=fleet, edge=edge)
         status = asyncio.run(_run(configuration, directory, jobs, job_environment(configuration, flags)))
     finally:
         lock.release()
     raise typer.Exit(status)
+
+
+def check_store(configuration: Configuration) -> str | None:
+    """Refuse to start with a store that cannot be; a sentence says what is only away just now."""
+    from processors.stores.registry import check_store as check
+
+    return check(configuration.processors.store)
 
 
 def check_ports(configuration: Configuration) -> None:

@@ -6,6 +6,7 @@ in none of the messages.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import zlib
@@ -17,6 +18,7 @@ from processors.settings import StoreSettings
 from streams.errors import MisuseError, PenstockError, TryLaterError
 
 CONNECT_S_MAX = 5.0
+CHECK_S_MAX = 5.0
 RETRY_S = 1.0
 RETRY_S_MAX = 60.0
 GZIP_LEVEL = 1
@@ -55,15 +57,6 @@ class InfluxServer:
         self._timeout_s = settings.influx_timeout_s
         self._timeouts = (min(round(1000 * CONNECT_S_MAX), timeout_ms), timeout_ms)
         self._client: Any = InfluxDBClient(url=self.url, token=settings.influx_token, org=self.org, timeout=timeout_ms)
-
-    def check(self) -> None:
-        """Whether it may be written to: make the database where that is possible. MisuseError, TryLaterError."""
-        try:
-            self.write(b"")
-        except Refused:  # an empty write goes past everything but its lines
-            pass
-        except _Wrong as error:
-            raise MisuseError(str(error)) from None
 
     def write(self, lines: bytes | memoryview) -> None:
         """Write lines, compressed; all are on its disk then. Refused: see there. TryLaterError: write them again."""
@@ -184,6 +177,25 @@ class InfluxServer:
         if "timed out" in reason:
             reason = f"nothing within {self._timeout_s:g} s"
         return TryLaterError(f"{self} does not answer ({_short(reason)}); the log waits", retry_after_s=RETRY_S)
+
+
+def check(settings: StoreSettings) -> str | None:
+    """Whether it can be written to; its database is made where that is possible.
+
+    MisuseError says what a person has to set right. A sentence says that it is away just now.
+    """
+    server = InfluxServer(dataclasses.replace(settings, influx_timeout_s=min(CHECK_S_MAX, settings.influx_timeout_s)))
+    try:
+        server.write(b"")
+    except _Wrong as error:
+        raise MisuseError(str(error)) from None
+    except TryLaterError as error:
+        return str(error)
+    except Refused:  # an empty write gets past everything but its lines
+        pass
+    finally:
+        server.close()
+    return None
 
 
 class _Wrong(TryLaterError):

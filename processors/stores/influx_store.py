@@ -23,14 +23,14 @@ from processors.manifests import SeriesInfo
 from processors.settings import StoreSettings
 from processors.stores import influx_queries
 from processors.stores.influx_count import Count
-from processors.stores.influx_server import InfluxServer, Refused
+from processors.stores.influx_server import InfluxServer, Refused, check
 from processors.stores.line_protocol import Heads, ReadingLines, alarm_line
 from processors.stores.places import Placed, Places
 from processors.stores.refusals import Refusal, set_aside, write
 from processors.stores.state_file import StateFile
 from processors.stores.store import State
 from streams.clock import Clock, SystemClock
-from streams.errors import DiskError, PenstockError, TryLaterError
+from streams.errors import DiskError, MisuseError, TryLaterError
 
 _log = logging.getLogger("penstock.processors")
 
@@ -65,7 +65,7 @@ class InfluxStore:
         # One file for each bucket, whatever its address is: another bucket is filled from the beginning of the log.
         path = directory / f"influx-{quote(settings.influx_bucket, safe='')}.duckdb"
         self._file = StateFile(path, settings, _SCHEMA)
-        self._batch_rows = settings.influx_batch_rows
+        self._settings = settings
         self._infos: dict[int, SeriesInfo] = {}
         self._heads = Heads()
         self._places = Places()
@@ -88,10 +88,11 @@ class InfluxStore:
             for number, time_ns, value, text, *more in self._file.query("SELECT * FROM latest")
         ]
         try:
-            self._server.check()
-        except PenstockError as error:  # whoever mends it need not start us again: the log waits
+            self._problem = check(self._settings)
+        except MisuseError as error:  # whoever mends it need not start us again: the log waits
             self._problem = str(error)
-            _log.error("%s", error)
+        if self._problem:
+            _log.error("%s", self._problem)
         return state
 
     def commit(self, chunk: Chunk) -> None:
@@ -120,7 +121,7 @@ class InfluxStore:
         if not len(chunk.rows):
             return refusals
         try:
-            for rows, lines in ReadingLines(chunk.rows, placed, self._heads).blocks(self._batch_rows):
+            for rows, lines in ReadingLines(chunk.rows, placed, self._heads).blocks(self._settings.influx_batch_rows):
                 refusals += write(self._server, lines, rows, chunk.rows.time_ns)
         except TryLaterError as error:
             self._problem = str(error)

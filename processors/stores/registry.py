@@ -7,7 +7,6 @@ from pathlib import Path
 
 from processors.settings import StoreSettings
 from processors.stores.store import Store
-from streams.errors import TryLaterError
 
 
 def _duckdb(directory: Path, settings: StoreSettings) -> Store:
@@ -22,16 +21,6 @@ def _influx(directory: Path, settings: StoreSettings) -> Store:
     return InfluxStore(directory, settings)
 
 
-def _check_influx(settings: StoreSettings) -> None:
-    from processors.stores.influx_server import InfluxServer
-
-    server = InfluxServer(settings)
-    try:
-        server.check()
-    finally:
-        server.close()
-
-
 STORES: dict[str, Callable[[Path, StoreSettings], Store]] = {"duckdb": _duckdb, "influx": _influx}
 
 
@@ -42,9 +31,8 @@ def open_store(directory: Path, settings: StoreSettings) -> Store:
 
 def check_store(settings: StoreSettings) -> str | None:
     """Before anything is started: MisuseError says what a person has to set right. A sentence says what is away now."""
-    try:
-        if settings.kind == "influx":
-            _check_influx(settings)
-    except TryLaterError as error:
-        return str(error)
-    return None
+    if settings.kind != "influx":
+        return None
+    from processors.stores.influx_server import check
+
+    return check(settings)

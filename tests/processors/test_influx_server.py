@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from processors.settings import StoreSettings
-from processors.stores.influx_server import InfluxServer, Refused, identifier, literal
+from processors.stores.influx_server import InfluxServer, Refused, check, identifier, literal
 from streams.errors import MisuseError, PenstockError, TryLaterError
 
 TOKEN = "very-secret-token"
@@ -159,7 +159,7 @@ def test_what_a_person_has_to_set_right(
     assert TOKEN not in str(found.value)
     answering.says(status, said)
     with pytest.raises(MisuseError, match=remedy):
-        server.check()
+        check(settings(answering.url))
 
 
 def test_a_missing_bucket_of_version_2_is_named_with_the_command_that_makes_it(
