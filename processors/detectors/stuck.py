@@ -27,7 +27,9 @@ HABITS = 4.0  # or so many times the longest run before
 FORGET = 0.9995
 MOVING_RATE = 0.02
 
-RUN, LONGEST, VALUE, CHANGES, MOVING = 0, 1, 2, 3, 4
+RUN, LONGEST, VALUE, CHANGES = 0, 1, 2, 3
+MOVING = 4  # the part of the readings that changed, as of the last change: a run must not make itself look like rest
+FADING = 5  # the same as of now
 
 
 def step(state: Any, time_s: float, value: float, resolution: float, minimum: float, maximum: float) -> float:
@@ -40,11 +42,12 @@ def step(state: Any, time_s: float, value: float, resolution: float, minimum: fl
         state[LONGEST] *= FORGET
         state[VALUE] = value
         state[RUN] = 1.0
-        state[MOVING] += MOVING_RATE * (1.0 - state[MOVING])
+        state[FADING] += MOVING_RATE * (1.0 - state[FADING])
+        state[MOVING] = state[FADING]
         return 0.0
     state[RUN] += 1.0
     if state[RUN] < 2.0 * RUN_MIN:  # a run that is an event already says nothing about the habit
-        state[MOVING] -= MOVING_RATE * state[MOVING] * 0.5
+        state[FADING] -= MOVING_RATE * state[FADING] * 0.5
     if state[CHANGES] < CHANGES_MIN or state[MOVING] < MOVING_MIN:
         return 0.0
     return float(state[RUN] / max(RUN_MIN, HABITS * state[LONGEST]))
