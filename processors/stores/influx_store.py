@@ -216,8 +216,15 @@ class InfluxStore:
         return ledger
 
     def problems(self) -> list[str]:
-        refused = self._refused_problem() if self._refused else None
-        return [each for each in (self._problem, self._alarm_problem, self._file.problem, refused) if each]
+        found = [self._problem, self._alarm_problem, self._file.problem]
+        if self._refused:
+            found.append(self._refused_problem())
+        if self._count.missing:
+            found.append(
+                f"{self._server} lacks {self._count.missing} readings that it acknowledged; the log can fill it again: "
+                f"stop the processors, delete {self._file.path}, start them"
+            )
+        return [each for each in found if each]
 
     def close(self) -> None:
         self._server.close()

@@ -140,6 +140,8 @@ def test_values_are_equal_to_the_bit(home: Home, values: list[Any]) -> None:
     home.store.commit(Maker().chunk(readings))
     assert home.stored() == expected(readings)
     assert home.rows() == {(DEVICE, EPOCH): (len(values), 0)}
+    home.reopen()
+    assert home.stored() == expected(readings)
 
 
 def test_any_float_is_equal_to_the_bit(home: Home) -> None:
@@ -147,6 +149,7 @@ def test_any_float_is_equal_to_the_bit(home: Home) -> None:
     values = [struct.unpack("<d", dice.randbytes(8))[0] for _ in range(5_000)]
     readings = [Reading(sequence=n, value=value, time_ns=NOON + n) for n, value in enumerate(values)]
     home.store.commit(Maker().chunk(readings))
+    home.reopen()
     assert home.stored() == expected(readings)
 
 

@@ -203,6 +203,12 @@ def test_the_ledger_sees_what_somebody_took_away_or_added(server: Server, home: 
     ask(server, bucket_of(home), f"DELETE FROM reading WHERE metric = 'temperature' AND time < {NOON + 10 * SECOND}")
     home.reopen()
     assert home.rows() == {(DEVICE, EPOCH): (90, 0)}
+    assert "lacks 10 readings that it acknowledged" in home.store.problems()[0]
+    bucket = bucket_of(home)
+    ask(server, bucket, f'ALTER RETENTION POLICY autogen ON "{bucket}" DURATION 5200w')
+    home.reopen()
+    assert home.rows() == {(DEVICE, EPOCH): (90, 0)}
+    assert home.store.problems() == [], "a retention takes points away by itself"
     for second in range(20):
         fields = f"value=1,quality=0i,epoch={EPOCH}i,sequence={second}i"
         write(server, bucket_of(home), f"reading,device={DEVICE},metric=copy {fields} {NOON + second}")
