@@ -3,8 +3,9 @@
 One process writes a stream (`EventLog`); any process may read it, up to what is on disk (`StreamReader`).
 """
 
+from streams.log.appends import Appended
 from streams.log.batch import BatchHeader, decode_batch, encode_batch
-from streams.log.event_log import Appended, EventLog
+from streams.log.event_log import EventLog
 from streams.log.groups import GroupOffsets
 from streams.log.reader import DamagedRange, OffsetOutOfRange, StreamReader, partitions
 from streams.log.settings import LogSettings

@@ -5,12 +5,12 @@
     leader epoch         int32   0; outside the checksum
     magic                int8    2
     crc                  uint32  CRC-32C of all that follows
-    attributes           int16   0: not compressed, time of creation
+    attributes           int16   bits 0-2: compression, bit 3: the log's time of append, 4: transactional, 5: control
     last offset delta    int32   records - 1
     first timestamp      int64   ms
     max timestamp        int64   ms
     producer id, epoch, base sequence   int64, int16, int32   -1: none
-    records              int32   count, then the records
+    records              int32   count, then the records (streams/log/records.py)
 
 Source: the Apache Kafka protocol guide, "Record Batch".
 """
@@ -21,21 +21,47 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from streams.errors import CorruptError, MisuseError
+from streams.errors import CorruptError, JunkError, MisuseError
 from streams.log.checksum import crc32c
-from streams.log.varint import read_varint, varint, write_varint
+from streams.log.codecs import unpack
+from streams.log.records import decode_records, encode_records
 from streams.record import NewRecord, Record
 
 HEADER_BYTES = 61
 BATCH_BYTES_MAX = 32 << 20
+RECORD_BYTES_MIN = 7
+TIMESTAMP_MS_MAX = (1 << 63) - 1
 OFFSET = struct.Struct(">q")
+LENGTH_FROM = 12
+"""The batch length counts the bytes from here on."""
+HEADER = struct.Struct(">qiibIhiqqqhii")
 
 _FRAME = struct.Struct(">iibI")  # batch length, leader epoch, magic, crc
-_BODY = struct.Struct(">hiqqqhii")  # attributes .. record count
-_HEADER = struct.Struct(">qiibIhiqqqhii")
-_CRC_FROM = 21  # the checksum covers everything after itself
-_LENGTH_FROM = 12
-_CODECS = {1: "gzip", 2: "snappy", 3: "lz4", 4: "zstd"}
+_CHECKED = struct.Struct(">hiqqqhii")  # attributes .. record count
+CRC_FROM = 21
+"""The checksum covers the bytes from here on."""
+_CODEC = 0b111
+_LOG_APPEND_TIME = 0b1000
+_TRANSACTIONAL = 0b10000
+_CONTROL = 0b100000
+
+
+class NewBatch(NamedTuple):
+    """A batch that waits for its base offset, which is put before it."""
+
+    head: bytes
+    """The header behind the base offset."""
+    records: bytes
+    offsets: int
+    max_timestamp_ms: int
+
+    @property
+    def size(self) -> int:
+        return HEADER_BYTES + len(self.records)
+
+    def at(self, base_offset: int) -> bytes:
+        """The whole batch, as on disk."""
+        return OFFSET.pack(base_offset) + self.head + self.records
 
 
 class BatchHeader(NamedTuple):
@@ -57,56 +83,60 @@ class BatchHeader(NamedTuple):
         return self.base_offset + self.offsets
 
 
-def encode_batch(records: Sequence[NewRecord]) -> bytes:
-    """A batch without its base offset (the first 8 bytes): that is put before it when it is written."""
-    first = records[0].timestamp_ms
-    body = bytearray()
-    newest = first
-    for index, record in enumerate(records):
-        newest = max(newest, record.timestamp_ms)
-        _encode_record(body, record, record.timestamp_ms - first, index)
-    count = len(records)
-    head = _BODY.pack(0, count - 1, first, newest, -1, -1, -1, count)
+def encode_batch(records: Sequence[NewRecord]) -> NewBatch:
+    """A batch of our own. MisuseError when there is nothing in it, too much, or a time that cannot be."""
+    if not records:
+        raise MisuseError("a batch needs at least one record")
+    times = [record.timestamp_ms for record in records]
+    first, newest, count = times[0], max(times), len(records)
+    if min(times) < 0 or newest > TIMESTAMP_MS_MAX:
+        raise MisuseError(f"a record has the time {min(times)} ms; it must be from 1970 on and fit 63 bits")
+    body = encode_records(records, first)
     size = HEADER_BYTES + len(body)
     if size > BATCH_BYTES_MAX:
         raise MisuseError(
             f"a batch of {size} bytes is above the limit of {BATCH_BYTES_MAX}; append fewer records at once"
         )
-    checked = head + body
-    return _FRAME.pack(size - _LENGTH_FROM, 0, 2, crc32c(checked)) + checked
+    checked = _CHECKED.pack(0, count - 1, first, newest, -1, -1, -1, count)
+    crc = crc32c(body, crc32c(checked))
+    return NewBatch(_FRAME.pack(size - LENGTH_FROM, 0, 2, crc) + checked, body, count, newest)
 
 
-def _encode_record(out: bytearray, record: NewRecord, time_delta: int, offset_delta: int) -> None:
-    key, value = record.key, record.value
-    head = bytearray(b"\x00")  # attributes
-    write_varint(head, time_delta)
-    write_varint(head, offset_delta)
-    if key is None:
-        head.append(1)  # -1
-    else:
-        write_varint(head, len(key))
-        head += key
-    write_varint(head, -1 if value is None else len(value))
-    tail = bytearray()
-    write_varint(tail, len(record.headers))
-    for name, content in record.headers:
-        encoded = name.encode()
-        tail += varint(len(encoded)) + encoded + varint(len(content)) + content
-    write_varint(out, len(head) + len(value or b"") + len(tail))
-    out += head
-    if value:
-        out += value
-    out += tail
+def take_batch(data: bytes) -> NewBatch:
+    """A batch that a Kafka client has made, to be written untouched but for its base offset and leader epoch.
+
+    JunkError when it is not one whole batch, or of a kind that is not taken yet. MisuseError: a codec is not installed.
+    """
+    header = read_header(data, 0)
+    if header is None or header.size != len(data):
+        raise JunkError(f"{len(data)} bytes are not one batch of magic 2 with its declared length")
+    if not is_intact(data, 0, header):
+        raise JunkError("the checksum of the batch is wrong; send it again")
+    if header.attributes & (_TRANSACTIONAL | _CONTROL):
+        raise JunkError("transactional and control batches are not taken yet; produce without a transactional id")
+    if header.attributes & _LOG_APPEND_TIME:
+        raise JunkError("a producer does not set the log's time of append; send the time of creation")
+    if header.records != header.offsets or not header.records:
+        raise JunkError(f"a batch of {header.records} records takes {header.offsets} offsets; both must be the same")
+    try:
+        records = decode_batch(data, 0, header)
+    except CorruptError as error:
+        raise JunkError(str(error)) from None
+    times = [record.timestamp_ms for record in records]
+    if min(times) < -1 or max(times) != header.max_timestamp_ms:
+        raise JunkError(
+            f"the times of its records are {min(times)} to {max(times)} ms, the batch says {header.max_timestamp_ms}"
+        )
+    length, magic_on = data[8:12], data[16:HEADER_BYTES]
+    return NewBatch(length + bytes(4) + magic_on, data[HEADER_BYTES:], header.offsets, header.max_timestamp_ms)
 
 
 def read_header(data: bytes | memoryview, at: int) -> BatchHeader | None:
     """The header at `at`; None when the bytes cannot be one. Does not check the checksum."""
     if len(data) - at < HEADER_BYTES:
         return None
-    (base, length, _epoch, magic, crc, attributes, last_delta, first, newest, _pid, _pepoch, _seq, count) = (
-        _HEADER.unpack_from(data, at)
-    )
-    size = length + _LENGTH_FROM
+    base, length, _, magic, crc, attributes, last_delta, first, newest, _, _, _, count = HEADER.unpack_from(data, at)
+    size = length + LENGTH_FROM
     if magic != 2 or base < 0 or not HEADER_BYTES <= size <= BATCH_BYTES_MAX or last_delta < 0 or count < 0:
         return None
     return BatchHeader(base, size, crc, attributes, last_delta + 1, first, newest, count)
@@ -115,58 +145,28 @@ def read_header(data: bytes | memoryview, at: int) -> BatchHeader | None:
 def is_intact(data: bytes | memoryview, at: int, header: BatchHeader) -> bool:
     """Whether the whole batch is there and its checksum is right."""
     end = at + header.size
-    return end <= len(data) and crc32c(memoryview(data)[at + _CRC_FROM : end]) == header.crc
+    return end <= len(data) and crc32c(memoryview(data)[at + CRC_FROM : end]) == header.crc
 
 
 def decode_batch(data: bytes | memoryview, at: int, header: BatchHeader) -> list[Record]:
-    """The records of an intact batch. CorruptError when they do not fit it."""
-    codec = header.attributes & 7
-    if codec:
-        name = _CODECS.get(codec, f"codec {codec}")
-        raise CorruptError(
-            f"the batch at offset {header.base_offset} is compressed with {name}, which is not read here yet"
+    """The records of an intact batch. CorruptError when they do not fit it, MisuseError when a codec is missing."""
+    start, end = at + HEADER_BYTES, at + header.size
+    try:
+        if codec := header.attributes & _CODEC:
+            data = unpack(codec, bytes(data[start:end]))
+            start, end = 0, len(data)
+        records = decode_records(
+            data,
+            start,
+            end,
+            count=header.records,
+            base_offset=header.base_offset,
+            offsets=header.offsets,
+            first_timestamp_ms=header.first_timestamp_ms,
         )
-    end = at + header.size
-    position = at + HEADER_BYTES
-    records = []
-    for _ in range(header.records):
-        record, position = _decode_record(data, position, end, header)
-        records.append(record)
-    if position != end:
-        raise CorruptError(
-            f"the batch at offset {header.base_offset} holds {end - position} bytes after its last record"
-        )
+    except CorruptError as error:
+        raise CorruptError(f"the batch at offset {header.base_offset}: {error}") from None
+    if header.attributes & _LOG_APPEND_TIME:
+        newest = header.max_timestamp_ms
+        return [Record(each.offset, each.key, each.value, newest, each.headers) for each in records]
     return records
-
-
-def _decode_record(data: bytes | memoryview, at: int, end: int, header: BatchHeader) -> tuple[Record, int]:
-    length, at = read_varint(data, at, end)
-    stop = at + length
-    if length < 0 or stop > end:
-        raise CorruptError(f"a record of the batch at offset {header.base_offset} is longer than the batch")
-    at += 1  # attributes
-    time_delta, at = read_varint(data, at, stop)
-    offset_delta, at = read_varint(data, at, stop)
-    key, at = _decode_bytes(data, at, stop)
-    value, at = _decode_bytes(data, at, stop)
-    count, at = read_varint(data, at, stop)
-    if not 0 <= count <= stop - at:
-        raise CorruptError(f"a record of the batch at offset {header.base_offset} declares {count} headers")
-    headers = []
-    for _ in range(count):
-        name, at = _decode_bytes(data, at, stop)
-        content, at = _decode_bytes(data, at, stop)
-        headers.append(((name or b"").decode("utf-8", "replace"), content or b""))
-    if at != stop:
-        raise CorruptError(f"a record of the batch at offset {header.base_offset} does not end where it says")
-    offset = header.base_offset + offset_delta
-    return Record(offset, key, value, header.first_timestamp_ms + time_delta, tuple(headers)), stop
-
-
-def _decode_bytes(data: bytes | memoryview, at: int, end: int) -> tuple[bytes | None, int]:
-    length, at = read_varint(data, at, end)
-    if length < 0:
-        return None, at
-    if at + length > end:
-        raise CorruptError("a field of a record is longer than the record")
-    return bytes(data[at : at + length]), at + length

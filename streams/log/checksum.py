@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 Buffer = bytes | bytearray | memoryview
 
@@ -21,21 +22,24 @@ def _table() -> list[int]:
 _TABLE = _table()
 
 
-def crc32c_plain(data: Buffer) -> int:
-    """The checksum, a byte at a time: about 10 MB/s, enough for a spool on a machine without the package."""
-    crc = 0xFFFFFFFF
+def crc32c_plain(data: Buffer, value: int = 0) -> int:
+    """The checksum, a byte at a time: about 10 MB/s, enough for a spool on a machine without the package.
+
+    `value` is the checksum of what comes before `data`.
+    """
+    crc = value ^ 0xFFFFFFFF
     for byte in bytes(data):
         crc = _TABLE[(crc ^ byte) & 0xFF] ^ crc >> 8
     return crc ^ 0xFFFFFFFF
 
 
-def _compiled() -> Callable[[Buffer], int] | None:
+def _compiled() -> Callable[..., int] | None:
     try:
         from crc32c import crc32c
     except ImportError:
         return None
-    function: Callable[[Buffer], int] = crc32c
-    return function
+    # It is done in microseconds; who lets go of Python's lock may wait 5 ms until a busy thread gives it back.
+    return partial(crc32c, gil_release_mode=0)
 
 
-crc32c: Callable[[Buffer], int] = _compiled() or crc32c_plain
+crc32c: Callable[..., int] = _compiled() or crc32c_plain

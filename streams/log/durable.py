@@ -40,10 +40,10 @@ class DurablePoint:
 
     def publish(self, point: Durable) -> None:
         """Tell the readers; call it after the sync."""
-        self._count += 1
-        checked = _CHECKED.pack(self._count, *point)
-        self._file.write((self._count & 1) * _SLOT.size, checked + struct.pack(">I4x", zlib.crc32(checked)))
-        self.point = point
+        count = self._count + 1
+        checked = _CHECKED.pack(count, *point)
+        self._file.write((count & 1) * _SLOT.size, checked + struct.pack(">I4x", zlib.crc32(checked)))
+        self._count, self.point = count, point
 
     def sync(self) -> None:
         self._file.sync()

@@ -1,16 +1,19 @@
-"""Work on a log that nobody writes: check every byte, show what is in it, mend what a crash or a bad disk left."""
+"""Work on a log beside its owner: check every byte, show what is in it, mend what a crash or a bad disk left."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from streams.errors import MisuseError
-from streams.files import DirectoryLock, Files
+from streams.errors import CorruptError, MisuseError
+from streams.files import DirectoryLock, Files, InUseError
 from streams.log.batch import decode_batch
+from streams.log.durable import NAME, Durable, read_durable
+from streams.log.index import open_table
 from streams.log.partition import Partition
-from streams.log.scan import next_intact, scan
+from streams.log.scan import Damaged, Found, walk
 from streams.log.segment import segment_bases, segment_path
 from streams.log.settings import LogSettings
 from streams.record import Record
@@ -30,6 +33,8 @@ class Report:
     records: int = 0
     first_offset: int | None = None
     next_offset: int = 0
+    in_use: str | None = None
+    """By whom; then it was checked up to its durable point."""
     problems: list[str] = field(default_factory=list)
 
 
@@ -42,74 +47,78 @@ def find_partitions(directory: Path, files: Files) -> list[Path]:
 
 
 def verify(partition: Path, *, files: Files, progress: Progress | None = None) -> Report:
-    """Check every checksum, every record and the order of offsets."""
+    """Check every checksum, every record, the order of offsets and what the indexes say of their segments."""
     report = Report(partition)
-    bases = segment_bases(partition, files)
-    sizes = [segment_path(partition, base).stat().st_size for base in bases]
-    done = 0
-    for base, size in zip(bases, sizes):
-        _verify_segment(report, partition, base, size, files)
-        done += size
-        if progress:
-            progress(done, sum(sizes))
-    report.segments, report.bytes = len(bases), sum(sizes)
+    with _held(partition) as owner:
+        report.in_use = owner
+        stretches = list(_stretches(partition, files, to_durable=owner is not None))
+        report.segments, report.bytes = len(stretches), sum(stop for _, stop, _ in stretches)
+        done = 0
+        for base, stop, following in stretches:
+            if report.first_offset is None:
+                report.first_offset = report.next_offset = base
+            elif report.next_offset < base:
+                report.problems.append(f"{partition}: offsets {report.next_offset} to {base} are not there")
+            report.next_offset = base
+            for each in _walk(partition, base, stop, following, files):
+                _take(report, segment_path(partition, base), each)
+                position = each.position + each.header.size if isinstance(each, Found) else each.stop
+                if progress:
+                    progress(done + position, report.bytes)
+            done += stop
+            if following is not None and not _has_index(partition, base, stop, files):
+                report.problems.append(f"{segment_path(partition, base)} has no whole index: searches in it are slow")
+        _check_durable(report, files)
     return report
 
 
-def _verify_segment(report: Report, partition: Path, base: int, size: int, files: Files) -> None:
-    path = segment_path(partition, base)
-    file = files.open(path)
+def _take(report: Report, path: Path, each: Found | Damaged) -> None:
+    if isinstance(each, Damaged):
+        kind = "a torn tail" if each.resume is None else "damaged"
+        report.problems.append(f"{path} bytes {each.position} to {each.stop}: {kind}, after offset {each.offset - 1}")
+        report.next_offset = each.offset if each.resume is None else each.resume
+        return
+    report.batches += 1
+    report.next_offset = each.header.next_offset
     try:
-        position = 0
-        while position < size:
-            for found in scan(file, position, size):
-                header = found.header
-                if header.base_offset < report.next_offset:
-                    report.problems.append(f"{path} byte {found.position}: offset {header.base_offset} comes twice")
-                if report.first_offset is None:
-                    report.first_offset = header.base_offset
-                report.batches += 1
-                report.records += len(decode_batch(found.data, found.at, header))
-                report.next_offset = header.next_offset
-                position = found.position + header.size
-            if position == size:
-                return
-            later = next_intact(file, position + 1, size, offset_min=report.next_offset)
-            stop = size if later is None else later
-            kind = "torn tail" if later is None else "damaged"
-            report.problems.append(f"{path} bytes {position} to {stop}: {kind}, after offset {report.next_offset - 1}")
-            position = stop
-    finally:
-        file.close()
+        report.records += len(decode_batch(each.data, each.at, each.header))
+    except CorruptError as error:
+        report.problems.append(f"{path} byte {each.position}: {error}")
+
+
+def _check_durable(report: Report, files: Files) -> None:
+    point = _durable(report.directory, files)
+    if point is None:
+        report.problems.append(
+            f"{report.directory / NAME} does not say how far it is durable: it is checked at the start"
+        )
+    elif report.next_offset < point.end:
+        report.problems.append(
+            f"{report.directory}: offsets {report.next_offset} to {point.end} were on disk and are not there"
+        )
 
 
 def dump(partition: Path, *, files: Files, start: int = 0) -> Iterator[Record]:
     """Every record that can be read, from offset `start` on; what is damaged is passed over."""
-    for base in segment_bases(partition, files):
-        path = segment_path(partition, base)
-        file = files.open(path)
-        try:
-            size, position = file.size(), 0
-            while position < size:
-                for found in scan(file, position, size):
-                    position = found.position + found.header.size
-                    if found.header.next_offset > start:
-                        records = decode_batch(found.data, found.at, found.header)
-                        yield from (record for record in records if record.offset >= start)
-                if position < size:
-                    position = next_intact(file, position + 1, size, offset_min=0) or size
-        finally:
-            file.close()
+    with _held(partition) as owner:
+        for base, stop, following in _stretches(partition, files, to_durable=owner is not None):
+            if following is not None and following <= start:
+                continue
+            for each in _walk(partition, base, stop, following, files):
+                if isinstance(each, Damaged) or each.header.next_offset <= start:
+                    continue
+                try:
+                    records = decode_batch(each.data, each.at, each.header)
+                except CorruptError:
+                    continue
+                yield from (record for record in records if record.offset >= start)
 
 
 def repair(partition: Path, *, files: Files) -> list[str]:
     """Cut a torn tail (kept in a .cut file), rebuild the indexes; returns what was done. MisuseError: it is in use."""
     lock = DirectoryLock(partition.parent, owner="penstock log repair")
     try:
-        durable = partition / "durable"
-        if files.exists(durable):
-            files.remove(durable)  # then everything is checked
-        opened = Partition(partition, LogSettings(), files=files)
+        opened = Partition(partition, LogSettings(), files=files, check_all=True)
         found = opened.recovered
         opened.close()
     finally:
@@ -117,3 +126,61 @@ def repair(partition: Path, *, files: Files) -> list[str]:
     done = [f"checked {found.checked_bytes} bytes"]
     done += [f"cut {found.cut_bytes} bytes, kept in {path}" for path in found.cut_files]
     return done + found.damaged
+
+
+@contextmanager
+def _held(partition: Path) -> Iterator[str | None]:
+    """Keep writers away meanwhile. Gives who has it, when somebody has it already."""
+    lock: DirectoryLock | None = None
+    owner: str | None = None
+    if (partition.parent / "lock").exists():
+        try:
+            lock = DirectoryLock(partition.parent, owner="penstock log verify or dump")
+        except InUseError as error:
+            owner = error.holder
+        except MisuseError:  # a copy that may only be read: it has no owner
+            pass
+    try:
+        yield owner
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+def _stretches(partition: Path, files: Files, *, to_durable: bool) -> Iterator[tuple[int, int, int | None]]:
+    """Base, bytes and following base of each segment; of a log in use up to its durable point."""
+    bases = segment_bases(partition, files)
+    point = _durable(partition, files) if to_durable else None
+    if point is not None:
+        bases = [base for base in bases if base <= point.segment]
+    for base, following in zip(bases, [*bases[1:], None]):
+        file = files.open(segment_path(partition, base))
+        try:
+            size = file.size()
+        finally:
+            file.close()
+        yield base, point.position if point is not None and base == point.segment else size, following
+
+
+def _walk(partition: Path, base: int, stop: int, following: int | None, files: Files) -> Iterator[Found | Damaged]:
+    file = files.open(segment_path(partition, base))
+    try:
+        yield from walk(file, 0, stop, base, offset_end=following)
+    finally:
+        file.close()
+
+
+def _durable(partition: Path, files: Files) -> Durable | None:
+    try:
+        file = files.open(partition / NAME)
+    except FileNotFoundError:
+        return None
+    try:
+        return read_durable(file)
+    finally:
+        file.close()
+
+
+def _has_index(partition: Path, base: int, size: int, files: Files) -> bool:
+    with open_table(partition, base, files=files) as table:
+        return table.end(size) is not None and all(table.is_right(place) for place in range(len(table)))

@@ -1,9 +1,9 @@
 """The writer of one partition: segments, recovery, the durable point.
 
 Open is recover. What lies before the durable point was synced and is taken as it is (a reader checks it); what follows
-is checked batch by batch. At the first that is not whole everything behind it is cut: it was never acknowledged. The
-cut bytes are kept in a .cut file. Without a durable point everything is checked; then only a torn tail is cut, and
-damage in the middle stays, named, so that it takes nothing else with it.
+is checked batch by batch, or all of it when there is no durable point. A tail without a whole batch in it was torn: it
+is cut, and kept in a .cut file. Damage that has a whole batch behind it stays, named, and takes nothing else with it.
+Offsets below the durable point are never given twice, whatever is left of them.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from streams.errors import DiskError
 from streams.files import Buffer, Files
-from streams.log.batch import OFFSET
+from streams.log.batch import OFFSET, NewBatch
 from streams.log.durable import Durable, DurablePoint
-from streams.log.scan import next_intact, scan
-from streams.log.segment import Segment, read_times, segment_bases, segment_path
+from streams.log.index import SUFFIX
+from streams.log.scan import Damaged, walk
+from streams.log.segment import Segment, segment_bases, segment_path
 from streams.log.settings import LogSettings
 
 _log = logging.getLogger("penstock.log")
@@ -35,66 +37,75 @@ class Recovered:
     """Sentences that name damage in the middle."""
 
 
-class Partition:
-    """Not safe for several threads: one committer drives it."""
+class _Closed(NamedTuple):
+    """A segment that is finished."""
 
-    def __init__(self, directory: Path, settings: LogSettings, *, files: Files) -> None:
+    size: int
+    newest_ms: int
+
+
+class Partition:
+    """Not safe for several threads: one committer drives it. The figures may be read from any."""
+
+    def __init__(self, directory: Path, settings: LogSettings, *, files: Files, check_all: bool = False) -> None:
+        """Open and recover. DiskError when that cannot be. `check_all`: do not trust the durable point."""
         self.directory = directory
         self._settings = settings
         self._files = files
-        files.make_directory(directory)
         self.recovered = Recovered()
-        self._broken = False
-        self._durable = DurablePoint(directory, files=files)
-        self._segments: list[int] = segment_bases(directory, files)
         self.next_offset = 0
-        self._active = self._recover()
-        self._publish()
+        self._closed: dict[int, _Closed] = {}
+        """The segments before the active one, by base."""
+        self._broken = False
+        """The disk failed: what it holds behind the durable point is not known."""
+        self._must_roll = False
+        self._active: Segment | None = None
+        try:
+            files.make_directory(directory)
+            self._durable = DurablePoint(directory, files=files)
+        except OSError as error:
+            raise DiskError(f"cannot open {directory}: {error}; make room or mend the disk") from error
+        try:
+            self._recover(None if check_all else self._durable.point)
+        except BaseException as error:
+            self._close_files()
+            if isinstance(error, OSError):
+                raise DiskError(f"cannot open {directory}: {error}; make room or mend the disk") from error
+            raise
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
-    def write(self, batches: Sequence[tuple[bytes, int, int]]) -> list[int]:
-        """Write batches (body, records, newest timestamp in ms); returns their base offsets. Not durable before `sync`.
-
-        DiskError: nothing of it was written.
-        """
-        if self._broken:
-            self._restart()
-        if self._active.size >= self._settings.segment_bytes:
-            self._roll()
-        offset, position = self.next_offset, self._active.size
+    def write(self, batches: Sequence[NewBatch]) -> list[int]:
+        """Write batches; returns their base offsets. Not durable before `sync`. DiskError: nothing of it counts."""
+        active = self._ready()
+        offset, position = self.next_offset, active.size
         offsets: list[int] = []
         parts: list[Buffer] = []
-        for body, count, _ in batches:
+        for batch in batches:
             offsets.append(offset)
-            parts += (OFFSET.pack(offset), body)
-            offset += count
+            parts += (OFFSET.pack(offset) + batch.head, batch.records)
+            offset += batch.offsets
         try:
-            self._active.append(parts)
+            active.append(parts)
         except OSError as error:
-            self._broken = self._active.file.size() != position
-            raise DiskError(f"cannot write to {self._active.path}: {error}; make room, nothing is lost") from error
-        for base, (body, _, timestamp_ms) in zip(offsets, batches):
-            size = OFFSET.size + len(body)
-            self._active.note(base, position, size, timestamp_ms)
-            position += size
+            self._broken = not active.is_clean()
+            raise DiskError(f"cannot write to {active.path}: {error}; make room, nothing is lost") from error
+        for base, batch in zip(offsets, batches):
+            active.index.note(base - active.base, position, batch.size, batch.max_timestamp_ms)
+            position += batch.size
         self.next_offset = offset
         return offsets
 
     def sync(self) -> None:
         """Bring what was written to disk and tell the readers. DiskError: it must not be acknowledged."""
+        active = self._opened
         try:
-            self._active.file.sync()
+            active.file.sync()
+            self._publish()
         except OSError as error:
             self._broken = True
-            raise DiskError(
-                f"cannot sync {self._active.path}: {error}; what was not acknowledged is cut off"
-            ) from error
-        self._publish()
-        try:
-            self._active.write_index()
-        except OSError as error:  # the index only saves work; it is rebuilt at the next start
-            _log.warning("cannot write the index of %s: %s", self._active.path, error)
+            raise DiskError(f"cannot sync {active.path}: {error}; what was not acknowledged is cut off") from error
+        active.index.write()
 
     @property
     def durable_end(self) -> int:
@@ -105,43 +116,51 @@ class Partition:
 
     def truncate_before(self, offset: int) -> int:
         """Remove segments that hold nothing from `offset` on; returns how many."""
-        if offset >= self.next_offset and self._active.size >= self._settings.segment_bytes // 2:
+        is_large = self._opened.size >= self._settings.segment_bytes // 2
+        if offset >= self.durable_end and is_large and not self._broken:
             self._roll()
-        gone = [base for base, following in zip(self._segments, self._segments[1:]) if following <= offset]
+        following = [*list(self._closed)[1:], self._opened.base]
+        gone = [base for base, after in zip(self._closed, following) if after <= offset]
         self._remove(gone)
         return len(gone)
 
     def enforce_retention(self, now_ms: int) -> int:
-        """Remove what is too old or too much, the active segment never; returns how many segments."""
+        """Remove segments that are too old, or too much, oldest first; returns how many.
+
+        The active segment is never removed for its size; one whose newest record is too old is finished first.
+        """
+        if not self._broken and self._opened.size and self._is_too_old(self._opened.index.newest_ms, now_ms):
+            self._roll()
+        total, limit = self.size_bytes(), self._settings.retention_bytes
         gone: list[int] = []
-        sizes = {base: self._size_of(base) for base in self._segments}
-        total = sum(sizes.values())
-        for base in self._segments[:-1]:
-            limit = self._settings.retention_bytes
-            too_much = limit is not None and total > limit
-            if not too_much and not self._is_too_old(base, now_ms):
+        for base, closed in self._closed.items():
+            is_too_much = limit is not None and total > limit
+            if not is_too_much and not self._is_too_old(closed.newest_ms, now_ms):
                 break
             gone.append(base)
-            total -= sizes[base]
+            total -= closed.size
         self._remove(gone)
         return len(gone)
 
-    @property
-    def earliest(self) -> int:
-        return self._segments[0]
-
     def size_bytes(self) -> int:
-        return sum(self._size_of(base) for base in self._segments)
+        """Bytes of all segments."""
+        return sum(closed.size for closed in list(self._closed.values())) + self._opened.size
 
     def close(self) -> None:
         """Close the files; what is durable stays as it is."""
         try:
+            if self._broken:
+                self._cut_to_durable()
             self._durable.sync()
         finally:
-            self._durable.close()
-            self._active.close()
+            self._close_files()
 
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    @property
+    def _opened(self) -> Segment:
+        assert self._active is not None, "the partition is open"
+        return self._active
 
     def _open(self, base: int) -> Segment:
         return Segment(
@@ -149,140 +168,165 @@ class Partition:
         )
 
     def _publish(self) -> None:
-        self._durable.publish(Durable(self.next_offset, self._active.base, self._active.size))
+        self._durable.publish(Durable(self.next_offset, self._opened.base, self._opened.size))
+
+    def _ready(self) -> Segment:
+        """The segment to write to."""
+        if self._broken:
+            self._restart()
+        if self._must_roll or self._opened.size >= self._settings.segment_bytes:
+            self._roll()
+        return self._opened
 
     def _roll(self) -> None:
-        """Begin a new segment. OSError leaves the old one active."""
+        """Finish the active segment, which is durable, and begin a new one. DiskError: nothing is written yet."""
+        self._must_roll = True  # a segment with the next base may be there from now on: no other may take its offsets
+        finished = self._opened
         try:
-            self._active.write_index()
-            self._active.finish()
+            finished.index.finish(self.next_offset - finished.base, finished.size)
             following = self._open(self.next_offset)
-            self._files.sync_directory(self.directory)
+            try:
+                self._files.sync_directory(self.directory)
+            except BaseException:
+                following.close()
+                raise
         except OSError as error:
             raise DiskError(f"cannot begin a new segment in {self.directory}: {error}; make room") from error
-        self._active.close()
+        self._closed[finished.base] = _Closed(finished.size, finished.index.newest_ms)
         self._active = following
-        if following.base not in self._segments:
-            self._segments.append(following.base)
-        self._publish()
-        self._durable.sync()
+        self._must_roll = False
+        finished.close()
+        try:  # the next start has less to check; nothing else depends on it
+            self._publish()
+            self._durable.sync()
+        except OSError as error:
+            _log.warning("cannot write the durable point of %s: %s", self.directory, error)
 
     def _restart(self) -> None:
         """After a failed sync nobody knows what is on disk: cut back to what was acknowledged, go on in a new file."""
-        point = self._durable.point
-        assert point is not None
-        _log.error("%s goes on at offset %d after a disk error", self.directory, point.end)
+        _log.error("%s goes on at offset %d after a disk error", self.directory, self.durable_end)
         try:
-            self._active.file.truncate(point.position)
-            self._active.size = point.position
-            self.next_offset = point.end
-            if point.position == 0:
-                self._active.file.sync()
-            else:
-                self._active.rebuild_index()
-                self._roll()
+            self._cut_to_durable()
         except OSError as error:
             raise DiskError(f"{self.directory} cannot be repaired: {error}; make room or mend the disk") from error
+
+    def _cut_to_durable(self) -> None:
+        point, active = self._durable.point, self._opened
+        assert point is not None
+        active.cut(point.position if point.segment == active.base else 0)
+        self.next_offset = point.end
+        self._must_roll = active.size > 0
         self._broken = False
 
-    def _recover(self) -> Segment:
-        point = self._durable.point
-        if not self._segments:
-            self._segments = [point.end if point else 0]
-            self.next_offset = self._segments[0]
-            segment = self._open(self._segments[0])
+    def _is_too_old(self, newest_ms: int, now_ms: int) -> bool:
+        limit_s = self._settings.retention_s
+        return limit_s is not None and newest_ms < now_ms - limit_s * 1000
+
+    def _remove(self, bases: Sequence[int]) -> None:
+        for base in bases:
+            for suffix in (".log", SUFFIX):
+                path = segment_path(self.directory, base, suffix)
+                if self._files.exists(path):
+                    self._files.remove(path)
+            del self._closed[base]
+        if bases:
             self._files.sync_directory(self.directory)
-            return segment
-        keep_damage = point is None or point.segment not in self._segments
-        start = 0 if keep_damage else self._segments.index(point.segment)  # type: ignore[union-attr]
-        for place in range(start, len(self._segments)):
-            first = 0 if keep_damage or place > start else point.position  # type: ignore[union-attr]
-            known = point.end if point and first else self._segments[place]
-            if not self._check(place, first, known, keep_damage=keep_damage):
-                break
-        return self._ready(self._open(self._segments[-1]))
 
-    def _check(self, place: int, position: int, next_offset: int, *, keep_damage: bool) -> bool:
-        """Check a segment from `position`; returns whether the segments behind it are to be looked at."""
-        path = segment_path(self.directory, self._segments[place])
-        file = self._files.open(path, write=True)
-        try:
-            end = file.size()
-            if position > end:
-                self._complain(f"{path} should hold {position} bytes that were on disk and holds {end}")
-                position, next_offset = 0, self._segments[place]
-            self.recovered.checked_bytes += end - position
-            while True:
-                for found in scan(file, position, end):
-                    position = found.position + found.header.size
-                    next_offset = found.header.next_offset
-                if position == end:
-                    break
-                later = next_intact(file, position + 1, end, offset_min=next_offset) if keep_damage else None
-                if later is None:
-                    self._cut(file.read(position, end - position), path, position)
-                    file.truncate(position)
-                    file.sync()
-                    break
-                self._complain(f"bytes {position} to {later} of {path} are damaged; what follows is kept")
-                position = later
-            self.next_offset = next_offset
-            if position < end and not keep_damage:
-                self._put_aside(place + 1)
-                return False
-            return True
-        finally:
-            file.close()
+    def _close_files(self) -> None:
+        self._durable.close()
+        if self._active is not None:
+            self._active.close()
 
-    def _cut(self, data: bytes, path: Path, position: int) -> None:
-        keep = path.with_name(f"{path.stem}.{position}.cut")
-        self._files.replace(keep, data)
-        self.recovered.cut_bytes += len(data)
-        self.recovered.cut_files.append(keep)
-        _log.warning("cut %d bytes that were never acknowledged from %s; they are kept in %s", len(data), path, keep)
+    # -- recovery ----------------------------------------------------------------------------------------------------
 
-    def _put_aside(self, place: int) -> None:
-        for base in self._segments[place:]:
-            path = segment_path(self.directory, base)
-            aside = path.with_name(path.name + ".cut")
-            self._files.rename(path, aside)
-            self.recovered.cut_files.append(aside)
-        del self._segments[place:]
+    def _recover(self, point: Durable | None) -> None:
+        bases = segment_bases(self.directory, self._files)
+        for base in set(segment_bases(self.directory, self._files, SUFFIX)) - set(bases):
+            self._files.remove(segment_path(self.directory, base, SUFFIX))
+        known_end = self._durable.point.end if self._durable.point else 0
+        if not bases:
+            bases = [known_end]
+        if point is not None and point.segment not in bases:
+            point = None
+        offset = bases[0]
+        for base, following in zip(bases, [*bases[1:], None]):
+            self._complain_of_gap(offset, base)
+            segment = self._open(base)
+            if following is None:
+                self._active = segment
+                offset = self._check(segment, None, point)
+            else:
+                offset = self._recover_closed(segment, following, point)
+        self.next_offset = max(offset, known_end)
+        self._complain_of_gap(offset, self.next_offset)
+        self._must_roll = self._must_roll or self.next_offset > offset
         self._files.sync_directory(self.directory)
+        self._files.sync_directory(self.directory.parent)
+        self._publish()
+
+    def _recover_closed(self, segment: Segment, following: int, point: Durable | None) -> int:
+        """Check a segment before the last, unless it is known to be good and has its index."""
+        try:
+            is_known = segment.size == _trusted_bytes(segment, point)
+            offset = following if is_known and segment.index.is_finished(segment.size) else None
+            if offset is None:
+                offset = self._check(segment, following, point)
+                segment.index.finish(following - segment.base, segment.size)
+            self._closed[segment.base] = _Closed(segment.size, segment.index.newest_ms)
+            return offset
+        finally:
+            segment.close()
+
+    def _check(self, segment: Segment, following: int | None, point: Durable | None) -> int:
+        """Walk over a segment from where it is not known to be good; returns the offset behind its last batch."""
+        trusted_bytes = _trusted_bytes(segment, point)
+        entry = segment.index.restore(segment.file, segment.base, trusted_bytes)
+        good, offset = entry.position, segment.base + entry.relative
+        damaged: list[Damaged] = []
+        for each in walk(segment.file, good, segment.size, offset, offset_end=following):
+            if isinstance(each, Damaged):
+                damaged.append(each)
+                continue
+            header = each.header
+            good, offset = each.position + header.size, header.next_offset
+            segment.index.note(header.base_offset - segment.base, each.position, header.size, header.max_timestamp_ms)
+        self.recovered.checked_bytes += segment.size - entry.position
+        is_torn = following is None and good >= trusted_bytes
+        for each in damaged:
+            if each.position < good or not is_torn:
+                self._complain(f"bytes {each.position} to {each.stop} of {segment.path} are damaged; they stay")
+        if is_torn and good < segment.size:
+            self._cut(segment, good)
+        if point is not None and segment.size > trusted_bytes:
+            segment.write_again(trusted_bytes)
+        if following is None:
+            segment.file.sync()
+            self._must_roll = good < segment.size
+        return offset
+
+    def _cut(self, segment: Segment, position: int) -> None:
+        size = segment.size - position
+        self.recovered.cut_bytes += size
+        try:
+            kept = segment.keep_tail(position)
+        except OSError as error:
+            _log.error("cut a torn tail of %d bytes off %s; a copy cannot be kept: %s", size, segment.path, error)
+        else:
+            self.recovered.cut_files.append(kept)
+            _log.warning("cut a torn tail of %d bytes off %s; it is kept in %s", size, segment.path, kept)
+        segment.cut(position)
+
+    def _complain_of_gap(self, offset: int, following: int) -> None:
+        if offset < following:
+            self._complain(f"offsets {offset} to {following} of {self.directory} are gone")
 
     def _complain(self, sentence: str) -> None:
         self.recovered.damaged.append(sentence)
         _log.error("%s", sentence)
 
-    def _ready(self, segment: Segment) -> Segment:
-        """The last segment, synced and indexed, ready to be written."""
-        segment.file.sync()
-        segment.rebuild_index()
-        if segment.size == 0:
-            self.next_offset = max(self.next_offset, segment.base)
-        return segment
 
-    def _size_of(self, base: int) -> int:
-        if base == self._active.base:
-            return self._active.size
-        file = self._files.open(segment_path(self.directory, base))
-        try:
-            return file.size()
-        finally:
-            file.close()
-
-    def _is_too_old(self, base: int, now_ms: int) -> bool:
-        if self._settings.retention_s is None:
-            return False
-        times = read_times(self.directory, base, files=self._files)
-        return bool(times) and times[-1][0] < now_ms - self._settings.retention_s * 1000
-
-    def _remove(self, bases: Sequence[int]) -> None:
-        for base in bases:
-            for suffix in (".log", ".index", ".timeindex"):
-                path = segment_path(self.directory, base, suffix)
-                if self._files.exists(path):
-                    self._files.remove(path)
-            self._segments.remove(base)
-        if bases:
-            self._files.sync_directory(self.directory)
+def _trusted_bytes(segment: Segment, point: Durable | None) -> int:
+    """How much of a segment is known to be on disk."""
+    if point is None or segment.base > point.segment:
+        return 0
+    return segment.size if segment.base < point.segment else min(point.position, segment.size)

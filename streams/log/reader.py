@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from streams.errors import CorruptError, PenstockError
 from streams.files import File, Files
 from streams.log.batch import decode_batch
 from streams.log.durable import NAME, Durable, read_durable
-from streams.log.scan import Found, next_intact, scan
-from streams.log.segment import position_before, read_index, read_times, segment_bases, segment_path
+from streams.log.index import open_table
+from streams.log.scan import Found, walk
+from streams.log.segment import segment_bases, segment_path
 from streams.record import Record
 
 READ_BYTES = 4 << 20
+READ_BYTES_MAX = 64 << 20
 
 
 class OffsetOutOfRange(PenstockError):
@@ -36,6 +38,14 @@ class DamagedRange(CorruptError):
         self.resume = resume
 
 
+class _Place(NamedTuple):
+    """Where a batch begins: at `position` of the segment with this base, with this offset."""
+
+    offset: int
+    base: int
+    position: int
+
+
 class StreamReader:
     """One partition of one stream. Keeps its place, so that reading on costs no search. One thread at a time."""
 
@@ -45,9 +55,10 @@ class StreamReader:
         self.partition = partition
         self._files = files
         self._durable_file: File | None = None
-        self._bases: list[int] = []
         self._open: tuple[int, File] | None = None
-        self._place: tuple[int, int, int] = (-1, -1, -1)  # next offset, segment, position
+        self._place: _Place | None = None
+        self._known: list[int] = []
+        """Segments that were there when they were last looked for."""
 
     # -- what there is -----------------------------------------------------------------------------------------------
 
@@ -68,10 +79,12 @@ class StreamReader:
         """Bytes of all segments."""
         total = 0
         for base in segment_bases(self.directory, self._files):
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 file = self._files.open(segment_path(self.directory, base))
-                total += file.size()
-                file.close()
+            except FileNotFoundError:  # removed meanwhile
+                continue
+            total += file.size()
+            file.close()
         return total
 
     # -- reading -----------------------------------------------------------------------------------------------------
@@ -82,8 +95,17 @@ class StreamReader:
         OffsetOutOfRange: it is not there any more, or not yet. DamagedRange: go on at its `resume`.
         """
         records: list[Record] = []
-        for found in self.read_batches(offset, bytes_max=bytes_max):
-            batch = decode_batch(found.data, found.at, found.header)
+        for found in self.read_batches(offset, bytes_max=min(bytes_max, READ_BYTES_MAX)):
+            try:
+                batch = decode_batch(found.data, found.at, found.header)
+            except CorruptError as error:  # its checksum is right: somebody wrote it so
+                if records:
+                    self._place = None
+                    break
+                resume = found.header.next_offset
+                raise DamagedRange(
+                    max(offset, found.header.base_offset), resume, f"{self.directory}: {error}"
+                ) from None
             if found.header.base_offset < offset:
                 batch = [record for record in batch if record.offset >= offset]
             records += batch
@@ -95,50 +117,57 @@ class StreamReader:
         end = point.end if point else 0
         if offset == end:
             return
-        if point is None or offset > end or offset < 0:
+        if point is None or not 0 <= offset < end:
             raise OffsetOutOfRange(offset, self.earliest, end, self.directory)
-        base, position = self._seek(offset, end)
+        due, base, position = self._seek(offset, point)
         taken = 0
-        while base <= point.segment:
-            file, stop = self._segment(base, point)
-            for found in scan(file, position, stop):
-                position = found.position + found.header.size
-                self._place = (found.header.next_offset, base, position)
-                if found.header.next_offset <= offset:
+        while True:
+            following = self._following(base, point)
+            offset_end = end if following is None else following
+            file = self._file(base, offset, offset_end, point)
+            stop = point.position if following is None else file.size()
+            for found in walk(file, position, stop, due, offset_end=offset_end):
+                if not isinstance(found, Found):
+                    resume = offset_end if found.resume is None else found.resume
+                    if resume > max(offset, found.offset):
+                        if not taken:
+                            self._place = _Place(resume, base, found.stop)
+                            raise self._damage(max(offset, found.offset), resume, base, found.position)
+                        return
+                    due, position = resume, found.stop
+                    continue
+                due, position = found.header.next_offset, found.position + found.header.size
+                self._place = _Place(due, base, position)
+                if due <= offset:
                     continue
                 yield found
                 taken += found.header.size
                 if taken >= bytes_max:
                     return
-            if position < stop:
+            if due < offset_end and offset < offset_end:
                 if taken:
                     return
-                damage = self._damage(file, position, stop, base, offset, end)
-                if damage.resume > offset:
-                    raise damage
-                _, base, position = self._place  # it lies before what was asked for: pass over it
-                continue
-            following = self._following(base)
-            if following is None or (taken and following > offset):
+                raise self._damage(max(offset, due), offset_end, base, position)
+            if following is None or taken:
                 return
-            base, position = following, 0
+            due, base, position = following, following, 0
 
     def offset_for_time(self, timestamp_ms: int) -> int:
         """The first offset of a batch that holds a record as new as `timestamp_ms`; the end when there is none."""
         point = self._point()
         if point is None:
             return 0
-        for base in segment_bases(self.directory, self._files):
-            times = read_times(self.directory, base, files=self._files)
-            if base < point.segment and times and times[-1][0] < timestamp_ms:
+        for base in self._bases(point):
+            try:
+                found = self._first_as_new(base, timestamp_ms, point)
+            except FileNotFoundError:  # retention removed it meanwhile
                 continue
-            file, stop = self._segment(base, point)
-            for found in scan(file, self._position_for_time(base, times, timestamp_ms, stop), stop, check=False):
-                if found.header.max_timestamp_ms >= timestamp_ms:
-                    return found.header.base_offset
+            if found is not None:
+                return found
         return point.end
 
     def close(self) -> None:
+        self._place = None
         if self._open is not None:
             self._open[1].close()
             self._open = None
@@ -156,53 +185,69 @@ class StreamReader:
                 return None
         return read_durable(self._durable_file)
 
-    def _seek(self, offset: int, end: int) -> tuple[int, int]:
-        """Segment and position at or before `offset`."""
-        if self._place[0] == offset:
-            return self._place[1], self._place[2]
-        self._bases = segment_bases(self.directory, self._files)
-        if not self._bases or offset < self._bases[0]:
-            raise OffsetOutOfRange(offset, self._bases[0] if self._bases else 0, end, self.directory)
-        base = self._bases[bisect_right(self._bases, offset) - 1]
-        file = self._file(base, offset, end)
-        index = read_index(self.directory, base, files=self._files, size=file.size())
-        return base, position_before(index, offset - base)
+    def _bases(self, point: Durable) -> list[int]:
+        """The segments that may be read: one that was begun a moment ago holds nothing durable yet."""
+        self._known = [base for base in segment_bases(self.directory, self._files) if base <= point.segment]
+        return self._known
 
-    def _file(self, base: int, offset: int, end: int) -> File:
+    def _following(self, base: int, point: Durable) -> int | None:
+        """The segment after this one; None when this one is being written."""
+        if base >= point.segment:
+            return None
+        if not self._known or self._known[-1] <= base:
+            self._bases(point)
+        place = bisect_right(self._known, base)
+        return self._known[place] if place < len(self._known) else point.segment
+
+    def _seek(self, offset: int, point: Durable) -> tuple[int, int, int]:
+        """An offset at or before `offset`, and the segment and position where its batch begins."""
+        if self._place is not None and self._place.offset == offset:
+            return self._place
+        bases = self._bases(point)
+        if not bases or offset < bases[0]:
+            raise OffsetOutOfRange(offset, bases[0] if bases else 0, point.end, self.directory)
+        base = bases[bisect_right(bases, offset) - 1]
+        file = self._file(base, offset, point.end, point)
+        stop = point.position if base == point.segment else file.size()
+        with open_table(self.directory, base, files=self._files) as table:
+            entry = table.by_offset(offset, file, stop)
+        return base + entry.relative, base, entry.position
+
+    def _first_as_new(self, base: int, timestamp_ms: int, point: Durable) -> int | None:
+        following = self._following(base, point)
+        file = self._segment(base)
+        stop = point.position if following is None else file.size()
+        with open_table(self.directory, base, files=self._files) as table:
+            end = None if following is None else table.end(stop)
+            if end is not None and end.newest_ms < timestamp_ms:
+                return None
+            entry = table.by_time(timestamp_ms, file, stop)
+        offset_end = point.end if following is None else following
+        for found in walk(file, entry.position, stop, base + entry.relative, offset_end=offset_end):
+            if isinstance(found, Found) and found.header.max_timestamp_ms >= timestamp_ms:
+                return found.header.base_offset
+        return None
+
+    def _file(self, base: int, offset: int, resume: int, point: Durable) -> File:
+        try:
+            return self._segment(base)
+        except FileNotFoundError:
+            self._place = None
+            earliest = self.earliest
+            if offset < earliest:  # retention removed it under our hands
+                raise OffsetOutOfRange(offset, earliest, point.end, self.directory) from None
+            raise self._damage(offset, resume, base, 0) from None
+
+    def _segment(self, base: int) -> File:
+        """A segment's file. FileNotFoundError when it is gone."""
         if self._open is None or self._open[0] != base:
-            try:
-                file = self._files.open(segment_path(self.directory, base))
-            except FileNotFoundError:  # retention removed it under our hands
-                self._place = (-1, -1, -1)
-                raise OffsetOutOfRange(offset, self.earliest, end, self.directory) from None
+            file = self._files.open(segment_path(self.directory, base))
             if self._open is not None:
                 self._open[1].close()
             self._open = (base, file)
         return self._open[1]
 
-    def _segment(self, base: int, point: Durable) -> tuple[File, int]:
-        file = self._file(base, base, point.end)
-        return file, point.position if base == point.segment else file.size()
-
-    def _following(self, base: int) -> int | None:
-        if not self._bases or self._bases[-1] <= base:
-            self._bases = segment_bases(self.directory, self._files)
-        place = bisect_right(self._bases, base)
-        return self._bases[place] if place < len(self._bases) else None
-
-    def _position_for_time(self, base: int, times: list[tuple[int, int]], timestamp_ms: int, stop: int) -> int:
-        older = [relative for newest, relative in times if newest < timestamp_ms and relative != 0xFFFFFFFF]
-        index = read_index(self.directory, base, files=self._files, size=stop)
-        return position_before(index, older[-1]) if older else 0
-
-    def _damage(self, file: File, position: int, stop: int, base: int, offset: int, end: int) -> DamagedRange:
-        later = next_intact(file, position + 1, stop, offset_min=offset)
-        if later is not None:
-            header = next(scan(file, later, stop)).header
-            resume, self._place = header.base_offset, (header.base_offset, base, later)
-        else:
-            following = self._following(base)
-            resume = end if following is None else following
+    def _damage(self, offset: int, resume: int, base: int, position: int) -> DamagedRange:
         return DamagedRange(offset, resume, f"{segment_path(self.directory, base)} from byte {position} on")
 
 

@@ -1,0 +1,102 @@
+"""The records of a batch, as they stand behind its header.
+
+    length               varint  bytes of the record after this field
+    attributes           int8    0
+    timestamp delta      varint  ms, from the batch's first timestamp
+    offset delta         varint  from the batch's base offset
+    key, value           varint length (-1: none) and bytes
+    headers              varint count, then name and value of each, both with a varint length
+
+Source: the Apache Kafka protocol guide, "Record".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from streams.errors import CorruptError
+from streams.log.varint import read_varint, varint
+from streams.record import Header, NewRecord, Record
+
+_NONE = varint(-1)
+_NO_HEADERS = varint(0)
+
+
+def encode_records(records: Sequence[NewRecord], first_timestamp_ms: int) -> bytes:
+    """Records one after the other, their offsets counted from 0."""
+    parts: list[bytes] = []
+    for index, record in enumerate(records):
+        key, value = record.key, record.value
+        head = b"\x00" + varint(record.timestamp_ms - first_timestamp_ms) + varint(index)
+        head += _NONE if key is None else varint(len(key)) + key
+        tail = _encode_headers(record.headers) if record.headers else _NO_HEADERS
+        if value is None:
+            parts += (varint(len(head) + 1 + len(tail)), head, _NONE, tail)
+        else:
+            head += varint(len(value))
+            parts += (varint(len(head) + len(value) + len(tail)), head, value, tail)
+    return b"".join(parts)
+
+
+def _encode_headers(headers: Sequence[Header]) -> bytes:
+    parts = [varint(len(headers))]
+    for name, value in headers:
+        encoded = name.encode()
+        parts += (varint(len(encoded)), encoded, varint(len(value)), value)
+    return b"".join(parts)
+
+
+def decode_records(
+    data: bytes | memoryview, at: int, end: int, *, count: int, base_offset: int, offsets: int, first_timestamp_ms: int
+) -> list[Record]:
+    """`count` records that fill `data` from `at` to `end`, with growing offsets among the `offsets` of their batch.
+
+    CorruptError when they do not. What they declare is held against the bytes that are there before it is believed.
+    """
+    records: list[Record] = []
+    next_delta = 0
+    for _ in range(count):
+        length, at = read_varint(data, at, end)
+        stop = at + length
+        if length < 1 or stop > end:
+            raise CorruptError(f"a record declares {length} bytes where {end - at} are left")
+        time_delta, at = read_varint(data, at + 1, stop)  # behind its attributes, which mean nothing yet
+        delta, at = read_varint(data, at, stop)
+        if not next_delta <= delta < offsets:
+            raise CorruptError(
+                f"a record has offset {delta} in its batch, which should be {next_delta} to {offsets - 1}"
+            )
+        next_delta = delta + 1
+        key, at = _decode_bytes(data, at, stop)
+        value, at = _decode_bytes(data, at, stop)
+        headers: tuple[Header, ...] = ()
+        header_count, at = read_varint(data, at, stop)
+        if header_count:
+            headers, at = _decode_headers(data, at, stop, header_count)
+        if at != stop:
+            raise CorruptError(f"a record ends {stop - at} bytes before it says")
+        records.append(Record(base_offset + delta, key, value, first_timestamp_ms + time_delta, headers))
+    if at != end:
+        raise CorruptError(f"{end - at} bytes follow the last record")
+    return records
+
+
+def _decode_headers(data: bytes | memoryview, at: int, stop: int, count: int) -> tuple[tuple[Header, ...], int]:
+    if not 0 < count <= stop - at:
+        raise CorruptError(f"a record declares {count} headers in {stop - at} bytes")
+    headers: list[Header] = []
+    for _ in range(count):
+        name, at = _decode_bytes(data, at, stop)
+        value, at = _decode_bytes(data, at, stop)
+        headers.append(((name or b"").decode("utf-8", "replace"), value or b""))
+    return tuple(headers), at
+
+
+def _decode_bytes(data: bytes | memoryview, at: int, end: int) -> tuple[bytes | None, int]:
+    length, at = read_varint(data, at, end)
+    if length < 0:
+        return None, at
+    stop = at + length
+    if stop > end:
+        raise CorruptError(f"a field declares {length} bytes where {end - at} are left")
+    return bytes(data[at:stop]), stop
