@@ -90,7 +90,7 @@ class Api:
 
     def problems(self) -> list[str]:
         """Sentences on what is wrong now."""
-        found = [*self._store.problems(), *self._consumer.problems()]
+        found = [*self._store.problems(), *self._consumer.problems()]  # both may say the same
         silent_s = (self._clock.monotonic_ns() - self._consumer.progress_ns) / 1e9
         lag = sum(each["lag"] for each in self._consumer.lags())
         if lag and silent_s > self._settings.stall_s:

@@ -36,8 +36,8 @@ class Rows:
 
     def pick(self, which: NDArray[np.bool_]) -> Rows:
         """Some of the rows."""
-        columns = (getattr(self, each.name) for each in fields(self) if each.name != "texts")
-        return Rows(*(column[which] for column in columns), texts=self.texts)
+        columns = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "texts"}
+        return Rows(texts=self.texts, **{name: column[which] for name, column in columns.items()})
 
 
 def no_rows() -> Rows:

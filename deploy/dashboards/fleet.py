@@ -9,11 +9,11 @@ from deploy.dashboards.query import alarms, readings, target
 
 UID = "penstock-fleet"
 
-PER_SECOND = 'COUNT("value") * 1000 / $__interval_ms'
+PER_SECOND = 'COUNT("sequence") * 1000 / $__interval_ms'
 
 
 def fleet() -> dict[str, Any]:
-    per_device = readings('COUNT("value") AS "count"', rest='GROUP BY "device"')
+    per_device = readings('COUNT("sequence") AS "count"', rest='GROUP BY "device"')
     return dashboard(
         UID,
         "Fleet",
@@ -23,7 +23,7 @@ def fleet() -> dict[str, Any]:
                 4,
                 [
                     stat("Devices that sent", target(f'SELECT COUNT("count") FROM ({per_device})')),
-                    stat("Readings stored", target(readings('COUNT("value")'))),
+                    stat("Readings stored", target(readings('COUNT("sequence")'))),
                     stat("Alarms opened", target(alarms('COUNT("strength")')), colour=AMBER),
                     stat("Alarms open", target(alarms('COUNT("strength")', "\"state\" = 'open'")), colour=AMBER),
                 ],
@@ -60,7 +60,7 @@ def fleet() -> dict[str, Any]:
                     ),
                     table(
                         "Readings by device",
-                        [target(readings('COUNT("value") AS "readings"', rest='GROUP BY "device"'), shape="table")],
+                        [target(readings('COUNT("sequence") AS "readings"', rest='GROUP BY "device"'), shape="table")],
                         transformations=[{"id": "organize", "options": {"excludeByName": {"Time": True}}}],
                         overrides=[device_link()],
                     ),

@@ -55,7 +55,9 @@ def up(
     try:
         check_ports(configuration)
         if warning:
-            console.print(f"  [yellow]![/yellow] {warning}", soft_wrap=True, highlight=False)
+            console.print(
+                f"  [yellow]![/yellow] {warning}; what comes waits in the log", soft_wrap=True, highlight=False
+            )
         jobs = plan(config, directory, fleet=fleet, edge=edge)
         status = asyncio.run(_run(configuration, directory, jobs, job_environment(configuration, flags)))
     finally:

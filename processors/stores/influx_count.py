@@ -21,6 +21,7 @@ _log = logging.getLogger("penstock.processors")
 
 WAIT_S = 3.0
 PAUSE = 9  # times as long as the count took
+FAILED_PAUSE_NS = 10_000_000_000
 ACCOUNTS_AT_ONCE = 100
 SPANS_MAX = 50  # an account in more pieces is not counted
 
@@ -42,6 +43,7 @@ class Count:
         self._clock = clock
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._closed = False
         self._due_ns = clock.monotonic_ns()
         self._counted: dict[Key, _Counted] = {}
         self._counted_ms: int | None = None
@@ -66,6 +68,7 @@ class Count:
 
     def _run(self, accounts: Sequence[Account]) -> None:
         started_ns = self._clock.monotonic_ns()
+        pause_ns = 0
         try:
             counted: dict[Key, _Counted] = {}
             countable = [each for each in accounts if 0 < len(each["stored"]) <= SPANS_MAX]
@@ -76,10 +79,21 @@ class Count:
             self._counted, self._counted_ms = counted, self._clock.time_ns() // 1_000_000
         except PenstockError as error:
             _log.warning("the readings in InfluxDB could not be counted: %s", error)
+            pause_ns = FAILED_PAUSE_NS
+        except Exception:
+            if not self._closed:  # else the connections went away under it
+                raise
         finally:
             ended_ns = self._clock.monotonic_ns()
-            self._due_ns = ended_ns + PAUSE * (ended_ns - started_ns)
+            self._due_ns = ended_ns + max(pause_ns, PAUSE * (ended_ns - started_ns))
             self._thread = None
+
+    def close(self) -> None:
+        """Wait shortly for a count that is going on; it is of no use any more."""
+        self._closed = True
+        thread = self._thread
+        if thread is not None:
+            thread.join(WAIT_S)
 
     def _forgets(self) -> bool:
         """Whether the bucket has a retention, so that points go away by themselves."""

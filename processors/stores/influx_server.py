@@ -21,6 +21,7 @@ CONNECT_S_MAX = 5.0
 CHECK_S_MAX = 5.0
 RETRY_S = 1.0
 RETRY_S_MAX = 60.0
+WRONG_S = 10.0  # a person is at it, perhaps
 GZIP_LEVEL = 1
 REASON_CHARS_MAX = 300
 
@@ -170,13 +171,13 @@ class InfluxServer:
             raise _Wrong(f"{self} answers 404: {said}; is processors.store.influx_url the address of an InfluxDB?")
         if not status:
             raise self._silent(said)
-        raise TryLaterError(f"{self} answers {status}: {said}; the log waits", retry_after_s=_retry_s(headers))
+        raise TryLaterError(f"{self} answers {status}: {said}", retry_after_s=_retry_s(headers))
 
     def _silent(self, error: object) -> TryLaterError:
         reason = _OBJECT.sub("", " ".join(str(error).split())) or type(error).__name__
         if "timed out" in reason:
             reason = f"nothing within {self._timeout_s:g} s"
-        return TryLaterError(f"{self} does not answer ({_short(reason)}); the log waits", retry_after_s=RETRY_S)
+        return TryLaterError(f"{self} does not answer ({_short(reason)})", retry_after_s=RETRY_S)
 
 
 def check(settings: StoreSettings) -> str | None:
@@ -202,7 +203,7 @@ class _Wrong(TryLaterError):
     """A person has to set something right, here or there; until then it is worth trying."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, retry_after_s=RETRY_S_MAX)
+        super().__init__(message, retry_after_s=WRONG_S)
 
 
 class _NoDatabase(_Wrong):

@@ -129,7 +129,7 @@ class InfluxStore:
         if len(refusals) == len(chunk.rows) and all("field type conflict" in each.reason for each in refusals):
             self._problem = (
                 f"{self._server} takes no reading: {refusals[0].reason}; another program has used the measurement in "
-                f"{self._server.bucket}: name another bucket in processors.store.influx_bucket; the log waits"
+                f"{self._server.bucket}: name another bucket in processors.store.influx_bucket"
             )
             raise TryLaterError(self._problem, retry_after_s=RETRY_S)
         self._problem = None
@@ -227,6 +227,7 @@ class InfluxStore:
         return [each for each in found if each]
 
     def close(self) -> None:
+        self._count.close()
         self._server.close()
         self._file.close()
 
