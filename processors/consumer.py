@@ -19,7 +19,7 @@ from processors.outbox import Outbox
 from processors.settings import ProcessorsSettings
 from processors.stores.store import State, Store
 from streams.clock import Clock
-from streams.errors import PenstockError
+from streams.errors import PenstockError, TryLaterError
 from streams.files import Files
 from streams.log import DamagedRange, OffsetOutOfRange, StreamReader, partitions
 from streams.names import DEVICES, MANIFEST, TELEMETRY
@@ -29,6 +29,7 @@ _log = logging.getLogger("penstock.processors")
 
 RETRY_S_FIRST = 0.1
 RETRY_S_MAX = 10.0
+RETRY_ASKED_S_MAX = 60.0  # what a store that is busy may ask for
 SNAPSHOT_INTERVAL_S = 5.0
 DRAIN_S = 5.0
 RATE_WINDOW = 40
@@ -237,9 +238,11 @@ class Consumer:
                 self._store.commit(chunk)
                 break
             except PenstockError as error:
+                asked_s = error.retry_after_s if isinstance(error, TryLaterError) else 0.0
+                pause_s = max(wait_s, min(asked_s, RETRY_ASKED_S_MAX))
                 self._problems["store"] = str(error)
-                _log.error("%s; the log waits, tried again in %.1f s", error, wait_s)
-                if stop.wait(wait_s):
+                _log.error("%s; the log waits, tried again in %.1f s", error, pause_s)
+                if stop.wait(pause_s):
                     raise
                 wait_s = min(RETRY_S_MAX, wait_s * 2)
         self._problems.pop("store", None)
