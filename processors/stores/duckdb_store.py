@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from processors.chunk import Chunk
 from processors.latest import Last, plain
 from processors.rows import Rows
@@ -51,18 +53,16 @@ class DuckDBStore:
             self._file.write(chunk)
 
     def _insert_rows(self, rows: Rows) -> None:
-        text = "NULL"
-        if rows.texts:
-            self._file.connection.execute("CREATE OR REPLACE TEMP TABLE words(id INTEGER, word VARCHAR)")
-            self._file.many("INSERT INTO words VALUES (?,?)", list(enumerate(rows.texts)))
-            text = "(SELECT word FROM words WHERE words.id = c.text)"
-        columns = ("series", "kind", "time_ns", "value", "integer", "quality", "epoch", "sequence", "text")
+        names = ("series", "kind", "time_ns", "value", "integer", "quality", "epoch", "sequence")
+        columns = {name: getattr(rows, name) for name in names}
+        words = pa.array(rows.texts, pa.string())  # as a dictionary: one text may stand in many rows
+        columns["text"] = pa.DictionaryArray.from_arrays(pa.array(rows.text, mask=rows.text < 0), words)
         self._file.insert(
             f"""INSERT INTO readings SELECT series, time_ns,
             CASE WHEN kind = {KIND_CODES[Kind.TEXT]} THEN NULL ELSE value END,
             CASE WHEN kind = {KIND_CODES[Kind.INT64]} THEN integer END,
-            {text}, quality, epoch, sequence FROM given c""",
-            {name: getattr(rows, name) for name in columns},
+            text, quality, epoch, sequence FROM given""",
+            columns,
         )
 
     def _latest(self) -> list[tuple[int, Last]]:

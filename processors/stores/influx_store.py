@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import quote
 
 import duckdb
-import numpy as np
 
 from processors.alarms import alarm_from_json
 from processors.chunk import Chunk
@@ -52,6 +51,12 @@ INSERT INTO alarm_points SELECT $id, $device, $metric, $detector, coalesce(max(p
 FROM alarm_points WHERE device = $device AND metric = $metric AND detector = $detector
 AND point_ns >= $opened_ns AND point_ns < $opened_ns + 1000
 ON CONFLICT DO UPDATE SET waits = true
+"""
+
+_IF_NEWER = """
+ON CONFLICT DO UPDATE SET time_ns = excluded.time_ns, value = excluded.value, text = excluded.text,
+quality = excluded.quality, epoch = excluded.epoch, sequence = excluded.sequence
+WHERE excluded.epoch > epoch OR (excluded.epoch = epoch AND excluded.sequence >= sequence)
 """
 
 
@@ -138,33 +143,18 @@ class InfluxStore:
     def _keep(self, chunk: Chunk, placed: Placed) -> None:
         """What must become true with the chunk, beside what every store keeps."""
         if len(chunk.rows):
-            series, lap, point_ns = np.array(list(placed.changed()), np.int64).T
-            self._file.insert(
-                "INSERT OR REPLACE INTO places SELECT series, lap, point_ns FROM given",
-                {"series": series, "lap": lap, "point_ns": point_ns},
-            )
+            self._file.put("INSERT OR REPLACE INTO places", list(placed.changed()))
             self._keep_latest(chunk)
         for alarm in chunk.alarms:
             names = ("id", "device", "metric", "detector", "opened_ns")
             self._file.connection.execute(_PLACE_ALARM, {name: getattr(alarm, name) for name in names})
 
     def _keep_latest(self, chunk: Chunk) -> None:
-        numbers, lasts = zip(*newest(chunk.rows))
-        times, values, *more = zip(*lasts)
-        columns = {
-            "series": numbers,
-            "time_ns": times,
-            "value": [None if isinstance(value, str) else value for value in values],
-            "text": [value if isinstance(value, str) else None for value in values],
-            **dict(zip(("quality", "epoch", "sequence"), more)),
-        }
-        self._file.insert(
-            """INSERT INTO latest SELECT series, time_ns, value::DOUBLE, text::VARCHAR, quality, epoch, sequence
-            FROM given ON CONFLICT DO UPDATE SET time_ns = excluded.time_ns, value = excluded.value,
-            text = excluded.text, quality = excluded.quality, epoch = excluded.epoch, sequence = excluded.sequence
-            WHERE excluded.epoch > epoch OR (excluded.epoch = epoch AND excluded.sequence >= sequence)""",
-            columns,
-        )
+        rows = [
+            (number, last.time_ns, *_value_and_text(last.value), last.quality, last.epoch, last.sequence)
+            for number, last in newest(chunk.rows)
+        ]
+        self._file.put("INSERT INTO latest", rows, _IF_NEWER)
 
     def _say_refused(self, refusals: Sequence[Refusal]) -> None:
         self._refused += len(refusals)
@@ -182,7 +172,7 @@ class InfluxStore:
                 for _, point_ns, body in found:
                     self._write_alarm(alarm_line(alarm_from_json(body), point_ns))
                 with self._file.transaction():
-                    self._file.many("UPDATE alarm_points SET waits = false WHERE id = ?", [each[:1] for each in found])
+                    self._file.put("UPDATE alarm_points SET waits = false WHERE id IN", [each[:1] for each in found])
                 self._alarms_wait = len(found) == ALARMS_AT_ONCE
             self._alarm_problem = None
         except (TryLaterError, DiskError, duckdb.Error) as error:
@@ -236,3 +226,7 @@ class InfluxStore:
             f"InfluxDB refused {self._refused} readings since the start; they are in quarantine "
             f"(penstock quarantine list): {self._refused_why}"
         )
+
+
+def _value_and_text(value: float | str | None) -> tuple[float | None, str | None]:
+    return (None, value) if isinstance(value, str) else (value, None)

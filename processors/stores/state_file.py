@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,26 +83,26 @@ class StateFile:
 
     def write(self, chunk: Chunk) -> None:
         """Everything of a chunk but its rows."""
-        many = self.many
-        many("INSERT OR REPLACE INTO series VALUES (?,?,?,?,?,?,?,?,?)", [(n, *_fields(i)) for n, i in chunk.series])
-        many(
-            "INSERT OR REPLACE INTO ranges VALUES (?,?,?,?)",
+        put = self.put
+        put("INSERT OR REPLACE INTO series", [(number, *_fields(info)) for number, info in chunk.series])
+        put(
+            "INSERT OR REPLACE INTO ranges",
             [
-                (d, e, json.dumps(seen.stored.spans()), json.dumps(seen.quarantined.spans()))
-                for d, e, seen in chunk.ranges
+                (device, epoch, json.dumps(seen.stored.spans()), json.dumps(seen.quarantined.spans()))
+                for device, epoch, seen in chunk.ranges
             ],
         )
-        many("INSERT OR REPLACE INTO offsets VALUES (?,?,?)", [(*key, at) for key, at in chunk.offsets.items()])
-        many("INSERT INTO manifests VALUES (?,?)", chunk.manifests)
-        many('DELETE FROM parked WHERE partition = ? AND "offset" = ?', chunk.unparked)
-        many("INSERT INTO parked VALUES (?,?,?,?,?,?,?,?,?)", [_parked(each) for each in chunk.parked])
-        many(
-            "INSERT OR REPLACE INTO alarms VALUES (?,?,?,?,?)",
+        put("INSERT OR REPLACE INTO offsets", [(*key, at) for key, at in chunk.offsets.items()])
+        put("INSERT INTO manifests", chunk.manifests)
+        put('DELETE FROM parked WHERE (partition, "offset") IN', chunk.unparked)
+        put("INSERT INTO parked", [_parked(each) for each in chunk.parked])
+        put(
+            "INSERT OR REPLACE INTO alarms",
             [(a.id, a.device, a.closed_ns is None, a.opened_ns, json.dumps(a.to_json())) for a in chunk.alarms],
         )
-        many("DELETE FROM outgoing WHERE id = ?", [(each,) for each in chunk.published])
-        many("INSERT INTO outgoing VALUES (?,?,?,?,?,?)", [_outgoing(each) for each in chunk.outgoing])
-        many("INSERT OR REPLACE INTO detectors VALUES (?,?)", list(chunk.detectors.items()))
+        put("DELETE FROM outgoing WHERE id IN", [(each,) for each in chunk.published])
+        put("INSERT INTO outgoing", [_outgoing(each) for each in chunk.outgoing])
+        put("INSERT OR REPLACE INTO detectors", list(chunk.detectors.items()))
         self.count("undecodable", chunk.undecodable)
 
     def count(self, name: str, more: int) -> None:
@@ -113,10 +113,11 @@ class StateFile:
                 [name, more],
             )
 
-    def many(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        values = list(rows)
-        if values:
-            self.connection.executemany(statement, values)
+    def put(self, statement: str, rows: Sequence[tuple[Any, ...]], rest: str = "") -> None:
+        """Run `statement`, its rows, `rest`, once for all of the rows: one by one each takes a millisecond or more."""
+        if rows:
+            columns = {f"c{at}": pa.array(column) for at, column in enumerate(zip(*rows))}
+            self.insert(f"{statement} (SELECT {', '.join(columns)} FROM given) {rest}", columns)
 
     def insert(self, statement: str, columns: Mapping[str, Any]) -> None:
         """Run a statement that reads the columns as a table called `given`."""
