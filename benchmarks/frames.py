@@ -1,99 +1,30 @@
-"""Frames: bytes a reading, decode and encode speed, beside JSON + zlib and Arrow IPC + zstd on the same readings.
+"""Frames: bytes a reading, decode and encode speed, beside JSON, Sparkplug B and Arrow IPC on the same readings.
 
-20 sensors a device, quantised as real ones are: temperature (0.01 degC), humidity, pressure, power, counters, switches,
-float32 vibration, a 12-bit converter, latitude, longitude. `tick`: all sampled at one jittered time; `own`: each alone.
-Nothing is declared to the encoder (no resolutions); every decoded reading is compared with what was encoded.
+The readings are those of `readings`: 20 sensors a device, 100 readings each in a frame (n100) or 1000. `tick`: all
+sensors of a device sampled at one jittered time; `own`: each at its own. Nothing is declared to the encoder (no
+resolutions); every reading that any of the codecs gives back is compared with what was encoded.
+One core: nothing here uses threads.
 """
 
 from __future__ import annotations
 
-import json
 import time
-import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
 
+from benchmarks.frame_peers import ARROW_ZSTD, JSON, JSON_ZLIB, PEERS, SPARKPLUG_ZLIB, Peer
 from benchmarks.line import Line
+from benchmarks.readings import Sensor, device
 from streams.frames import Block, ClockQuality, Column, Frame, Hints, Kind, encode
 from streams.frames.decode_compiled import decode_many
 from streams.frames.encode_numpy import encode as encode_numpy
 
-START_NS = 1_790_000_000 * 10**9
-MIX = (
-    *("temperature",) * 5, *("humidity",) * 3, *("pressure",) * 2, *("power",) * 2, *("counter",) * 2, *("switch",) * 2,
-    "vibration", "converter", "latitude", "longitude",
-)  # fmt: skip
-FRAMES = 40
-DECODED_READINGS = 1_000_000
-RUNS = 5
-
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Sensor:
-    """One sensor's readings."""
-
-    name: str
-    times_ns: NDArray[np.int64]
-    values: Floats
-
-
-def sensor_values(kind: str, n: int, dice: np.random.Generator) -> Floats:
-    """`n` readings at 1 Hz of a sensor of this kind."""
-    day = 2 * np.pi * (np.arange(n) + dice.integers(0, 86400)) / 86400
-
-    def walk(step: float) -> Floats:
-        return np.cumsum(dice.normal(0, step, n))
-
-    def noise(deviation: float) -> Floats:
-        return dice.normal(0, deviation, n)
-
-    switched = (np.cumsum(dice.random(n) < 0.002) % 2).astype(np.float64)
-    match kind:
-        case "temperature":
-            return np.round(21 + 5 * np.sin(day) + walk(0.003) + noise(0.02), 2)
-        case "humidity":
-            return np.round(55 + 8 * np.sin(day) + noise(0.1), 1)
-        case "pressure":
-            return np.round(1013 + walk(0.002) + noise(0.03), 2)
-        case "power":
-            return np.round(40 + 1500 * switched + noise(2), 1)
-        case "counter":
-            return 123456 + np.cumsum(dice.poisson(3, n)).astype(np.float64)
-        case "switch":
-            return switched
-        case "vibration":
-            return noise(0.05).astype(np.float32).astype(np.float64)
-        case "converter":
-            return np.round(2000 + 300 * np.sin(day) + noise(3)) * 3.3 / 4096
-        case "latitude":
-            return np.round(48.1371 + walk(2e-6) + noise(3e-7), 7)
-        case "longitude":  # NMEA minutes, 5 decimals, as degrees
-            return 11 + np.round(34.5123 + walk(1e-4), 5) / 60
-    raise ValueError(f"no sensor {kind!r}")
-
-
-def device(clock: str, n: int, seed: int = 7) -> list[Sensor]:
-    """20 sensors with `n` readings each; `clock` is tick or own."""
-    dice = np.random.default_rng(seed)
-
-    def times() -> NDArray[np.int64]:
-        late_ms = np.round(dice.normal(0, 2, n) + dice.exponential(3, n)).astype(np.int64)
-        return START_NS + (np.arange(n) * 1000 + late_ms) * 1_000_000
-
-    shared = times()
-    sensors = []
-    for number, kind in enumerate(MIX):
-        own = times() + int(dice.integers(0, 1000)) * 1_000_000
-        chosen = shared if clock == "tick" else own
-        sensors.append(Sensor(f"{kind}_{number:02d}", chosen, sensor_values(kind, n, dice)))
-    return sensors
+PEER_FRAMES = 20
+"""Frames that the slower codecs are measured with."""
+RUNS = 9
+PEER_RUNS = 3
 
 
 def cut(sensors: Sequence[Sensor], clock: str, n: int, *, arrays: bool) -> list[Frame]:
@@ -111,10 +42,14 @@ def cut(sensors: Sequence[Sensor], clock: str, n: int, *, arrays: bool) -> list[
     return frames
 
 
-def seconds(work: Callable[[], object]) -> float:
+def readings_of(frames: Sequence[Frame]) -> int:
+    return sum(frame.count for frame in frames)
+
+
+def seconds(work: Callable[[], object], runs: int = RUNS) -> float:
     """The fastest of a few runs: the machine's other work only ever adds."""
     best = float("inf")
-    for _ in range(RUNS):
+    for _ in range(runs):
         started = time.perf_counter()
         work()
         best = min(best, time.perf_counter() - started)
@@ -127,110 +62,90 @@ def encoded(frames: Sequence[Frame], encoder: Callable[..., bytes]) -> list[byte
     return [encoder(frame, hints=hints) for frame in frames]
 
 
-def as_json(frame: Frame, names: Sequence[str]) -> bytes:
-    """A frame as most devices send it: one object a reading, milliseconds, deflated."""
-    readings = [
-        {"n": names[column.series], "t": time_ns // 1_000_000, "v": value}
-        for block in frame.blocks
-        for column in block.columns
-        for time_ns, value in zip(block.times_ns, column.values)
-    ]
-    return zlib.compress(json.dumps(readings, separators=(",", ":")).encode())
-
-
-def from_json(data: bytes, numbers: dict[str, int]) -> tuple[NDArray[np.int32], NDArray[np.int64], Floats]:
-    readings = json.loads(zlib.decompress(data))
-    return (
-        np.array([numbers[reading["n"]] for reading in readings], np.int32),
-        np.array([reading["t"] for reading in readings], np.int64) * 1_000_000,
-        np.array([reading["v"] for reading in readings], np.float64),
-    )
-
-
-def as_arrow(frame: Frame) -> bytes:
-    """A frame as an Arrow stream, zstd: one row a reading, which is much smaller there than one column a series."""
-    pairs = [(block.times_ns, column) for block in frame.blocks for column in block.columns]
-    batch = pa.record_batch(
-        {
-            "series": np.repeat(np.array([column.series for _, column in pairs], np.int32), len(pairs[0][0])),
-            "time_ns": np.concatenate([times_ns for times_ns, _ in pairs]),
-            "value": np.concatenate([column.values for _, column in pairs]),
-        }
-    )
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
-        writer.write_batch(batch)
-    return bytes(sink.getvalue().to_pybytes())
-
-
-def from_arrow(data: Sequence[bytes]) -> list[NDArray[np.generic]]:
-    tables = [pa.ipc.open_stream(item).read_all() for item in data]
-    return [np.concatenate([table[name].to_numpy() for table in tables]) for name in ("series", "time_ns", "value")]
-
-
-def check(frames: Sequence[Frame], data: Sequence[bytes]) -> None:
+def check(frames: Sequence[Frame], series: Any, times_ns: Any, values: Any) -> None:
     """Every reading came back, bit for bit; a figure for a codec that loses something is no figure."""
+    columns = [(block.times_ns, column) for frame in frames for block in frame.blocks for column in block.columns]
+    assert np.array_equal(series, np.repeat([column.series for _, column in columns], len(columns[0][0])))
+    assert np.array_equal(times_ns, np.concatenate([times for times, _ in columns]))
+    wanted = np.concatenate([column.values for _, column in columns])
+    assert np.array_equal(np.asarray(values).view(np.int64), wanted.view(np.int64))
+
+
+def check_ours(frames: Sequence[Frame], data: Sequence[bytes]) -> None:
     decoded = decode_many(data)
-    times = [block.times_ns for frame in frames for block in frame.blocks for _ in block.columns]
-    values = [column.values for frame in frames for block in frame.blocks for column in block.columns]
     assert not decoded.errors
-    assert np.array_equal(decoded.time_ns, np.concatenate(times))
-    assert np.array_equal(decoded.value.view(np.int64), np.concatenate(values).view(np.int64))
+    check(frames, decoded.series, decoded.time_ns, decoded.value)
 
 
 def run() -> Iterator[Line]:
     """The figures of the frame codec."""
     for clock in ("tick", "own"):
-        sensors = device(clock, 100 * FRAMES)
-        yield from _sizes_and_decoding(clock, sensors)
-    yield _encoding_plain(device("tick", 100 * FRAMES))
-    yield _encoding_numpy(device("tick", 1000 * 8))
+        yield from _sizes_and_decoding(clock)
+    yield _encoding_plain("tick")
+    yield _encoding_plain("own")
+    yield _encoding_numpy()
 
 
-def _sizes_and_decoding(clock: str, sensors: Sequence[Sensor]) -> Iterator[Line]:
-    names = [sensor.name for sensor in sensors]
-    numbers = {name: number for number, name in enumerate(names)}
+def _sizes_and_decoding(clock: str) -> Iterator[Line]:
+    sensors = device(clock)
     frames = cut(sensors, clock, 100, arrays=False)
-    readings = sum(frame.count for frame in frames)
+    readings = readings_of(frames)
     data = encoded(frames, encode)
-    check(frames, data)
-    json_data, arrow_data = [as_json(frame, names) for frame in frames], [as_arrow(frame) for frame in frames]
-    note = f"Arrow IPC + zstd {sum(map(len, arrow_data)) / readings:.2f}; nothing declared"
+    check_ours(frames, data)
+    names = [sensor.name for sensor in sensors]
+    theirs = {peer.name: [peer.encode(frame, names) for frame in frames[:PEER_FRAMES]] for peer in PEERS}
+    few = readings_of(frames[:PEER_FRAMES])
+    sizes = {name: sum(map(len, items)) / few for name, items in theirs.items()}
     yield Line(
         name=f"frames/bytes/{clock}/n100", value=sum(map(len, data)) / readings, unit="B/reading",
-        peer="JSON + zlib", peer_value=sum(map(len, json_data)) / readings, note=note,
+        peer=ARROW_ZSTD.name, peer_value=sizes[ARROW_ZSTD.name],
+        note=beside(sizes, JSON, JSON_ZLIB, SPARKPLUG_ZLIB),
     )  # fmt: skip
-    repeats = max(1, DECODED_READINGS // readings)
-    many = data * repeats
-    decode_many(data[:1])
-    speed = repeats * readings / seconds(lambda: decode_many(many))
-    json_speed = readings / seconds(lambda: [from_json(item, numbers) for item in json_data])
-    arrow_speed = readings / seconds(lambda: from_arrow(arrow_data))
+    speeds = {
+        peer.name: few / seconds(lambda peer=peer: peer.decode(theirs[peer.name], names), PEER_RUNS) / 1e6
+        for peer in PEERS
+    }
+    for peer in PEERS:
+        check(frames[:PEER_FRAMES], *peer.decode(theirs[peer.name], names))
     yield Line(
-        name=f"frames/decode/{clock}/n100", value=speed, unit="readings/s",
-        peer="Arrow IPC + zstd", peer_value=arrow_speed, note=f"JSON + zlib {json_speed / 1e6:.1f} M/s; one core",
+        name=f"frames/decode/{clock}/n100", value=readings / seconds(lambda: decode_many(data)), unit="readings/s",
+        peer=ARROW_ZSTD.name, peer_value=speeds[ARROW_ZSTD.name] * 1e6,
+        note=f"million/s: {beside(speeds, JSON, JSON_ZLIB, SPARKPLUG_ZLIB)}",
     )  # fmt: skip
 
 
-def _encoding_plain(sensors: Sequence[Sensor]) -> Line:
-    names = [sensor.name for sensor in sensors]
-    frames = cut(sensors, "tick", 100, arrays=False)
-    readings = sum(frame.count for frame in frames)
-    spent = seconds(lambda: encoded(frames, encode))
-    json_spent = seconds(lambda: [as_json(frame, names) for frame in frames])
+def _encoding_plain(clock: str) -> Line:
+    sensors = device(clock)
+    frames = cut(sensors, clock, 100, arrays=False)
+    spent = seconds(lambda: encoded(frames, encode), 5)
+    some, names = frames[:PEER_FRAMES], [sensor.name for sensor in sensors]
+    others = {peer.name: _spent_us(peer, some, names) for peer in (JSON, JSON_ZLIB, SPARKPLUG_ZLIB)}
     return Line(
-        name="frames/encode/python/tick/n100", value=spent / readings * 1e6, unit="us/reading",
-        peer="JSON + zlib", peer_value=json_spent / readings * 1e6, note="standard library alone",
+        name=f"frames/encode/python/{clock}/n100", value=spent / readings_of(frames) * 1e6, unit="us/reading",
+        peer=JSON_ZLIB.name, peer_value=others[JSON_ZLIB.name],
+        note=f"standard library alone; {beside(others, JSON, SPARKPLUG_ZLIB)}",
     )  # fmt: skip
 
 
-def _encoding_numpy(sensors: Sequence[Sensor]) -> Line:
+def _encoding_numpy() -> Line:
+    sensors = device("tick")
     frames = cut(sensors, "tick", 1000, arrays=True)
-    readings = sum(frame.count for frame in frames)
-    check(frames, encoded(frames, encode_numpy))
+    data = encoded(frames, encode_numpy)
+    assert data == encoded(cut(sensors, "tick", 1000, arrays=False), encode), "plain Python makes the same bytes"
+    check_ours(frames, data)
     spent = seconds(lambda: encoded(frames, encode_numpy))
-    arrow_spent = seconds(lambda: [as_arrow(frame) for frame in frames])
+    others = {peer.name: _spent_us(peer, frames, []) for peer in (ARROW_ZSTD,)}
     return Line(
-        name="frames/encode/numpy/tick/n1000", value=spent / readings * 1e6, unit="us/reading",
-        peer="Arrow IPC + zstd", peer_value=arrow_spent / readings * 1e6, note="the same bytes as plain Python",
+        name="frames/encode/numpy/tick/n1000", value=spent / readings_of(frames) * 1e6, unit="us/reading",
+        peer=ARROW_ZSTD.name, peer_value=others[ARROW_ZSTD.name],
+        note=f"the same bytes as plain Python, {sum(map(len, data)) / readings_of(frames):.3f} B/reading",
     )  # fmt: skip
+
+
+def _spent_us(peer: Peer, frames: Sequence[Frame], names: Sequence[str]) -> float:
+    return seconds(lambda: [peer.encode(frame, names) for frame in frames], PEER_RUNS) / readings_of(frames) * 1e6
+
+
+def beside(figures: dict[str, float], *peers: Peer) -> str:
+    """The other peers of a line."""
+    return ", ".join(f"{peer.name} {figures[peer.name]:.3g}" for peer in peers)

@@ -7,9 +7,9 @@ only by those who have numpy and numba.
 from streams.frames.decode import decode
 from streams.frames.encode import encode
 from streams.frames.fault import FrameError
-from streams.frames.floats import Hints
 from streams.frames.frame import KIND_CODES, KINDS, Block, ClockQuality, Column, Frame, Kind, Quality
 from streams.frames.header import FrameHeader, read_header
+from streams.frames.packing import Hints
 from streams.frames.values import to_float32
 
 __all__ = [

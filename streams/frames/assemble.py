@@ -9,8 +9,9 @@ from typing import Any, Protocol
 
 from streams.errors import MisuseError
 from streams.frames import layout
-from streams.frames.floats import Encoded, FloatValues, Hints, Ints, encode_float32, encode_float64, encode_raw
+from streams.frames.floats import Encoded, FloatValues, Ints, encode_float32, encode_float64, encode_raw
 from streams.frames.frame import Block, Column, Frame, Kind
+from streams.frames.packing import Hints, column_key, time_key
 from streams.frames.values import bools, narrowed, not_float32, texts
 from streams.frames.varint import put_unsigned
 
@@ -20,7 +21,7 @@ Floats = Any
 LITERAL_PART = 4
 """At most one value in so many is a literal; with more, the column is written as patterns."""
 
-_EMPTY = {
+_EMPTY: dict[str, int] = {
     Kind.FLOAT64: layout.DECIMAL,
     Kind.FLOAT32: layout.FLOAT32_DECIMAL,
     Kind.INT64: layout.INT64,
@@ -49,9 +50,13 @@ class Backend(Protocol):
         """Checked float values in the encoder's own form. Raises MisuseError."""
         ...
 
-    def put_integers(self, out: bytearray, values: Ints) -> None: ...
+    def put_integers(self, out: bytearray, values: Ints, hints: Hints | None, key: int, *, wide: bool) -> None:
+        """Append an integer column. `key` is that of its hint; not `wide`: all values are below 2**54."""
+        ...
 
-    def put_times(self, out: bytearray, times: Ints, unit: int, reference: int) -> tuple[int, int]:
+    def put_times(
+        self, out: bytearray, times: Ints, unit: int, reference: int, hints: Hints | None, key: int
+    ) -> tuple[int, int]:
         """Append unit and time column, relative to `reference` if the unit is `unit`; returns the new pair."""
         ...
 
@@ -84,7 +89,7 @@ def assemble(
     writer = _Writer(choose, hints, resolutions or {})
     for number, block in enumerate(frame.blocks):
         _check_block(block, number)
-        writer.put_block(body, block)
+        writer.put_block(body, block, number)
     if len(body) > layout.BODY_BYTES_MAX:
         raise MisuseError(f"the columns take {len(body)} bytes, the most is {layout.BODY_BYTES_MAX}; split the frame")
     return _closed(frame, body, deflate)
@@ -121,16 +126,19 @@ def _check_frame(frame: Frame) -> None:
     ):
         if not isinstance(number, int) or not 0 <= number <= most:
             raise MisuseError(f"{name} {number!r} of a frame is not a whole number from 0 to {most}")
-    if frame.count > layout.READINGS_MAX:
-        raise MisuseError(f"{frame.count} readings in a frame, the most is {layout.READINGS_MAX}; split it")
+    for name, number, most in (
+        ("readings", frame.count, layout.READINGS_MAX),
+        ("blocks", len(frame.blocks), layout.BLOCKS_MAX),
+        ("columns", sum(len(block.columns) for block in frame.blocks), layout.COLUMNS_MAX),
+    ):
+        if number > most:
+            raise MisuseError(f"{number} {name} in a frame, the most is {most}; split it")
 
 
 def _check_block(block: Block, number: int) -> None:
     rows, columns = len(block.times_ns), len(block.columns)
     if rows > layout.ROWS_MAX:
         raise MisuseError(f"block {number} has {rows} rows, the most is {layout.ROWS_MAX}; split it")
-    if columns > layout.COLUMNS_MAX:
-        raise MisuseError(f"block {number} has {columns} columns, the most is {layout.COLUMNS_MAX}; split it")
     if rows and not columns:
         raise MisuseError(f"block {number} has {rows} times and no columns; leave it out")
     for column in block.columns:
@@ -166,37 +174,40 @@ class _Writer:
         self._resolutions = resolutions
         self._unit, self._reference = -1, 0
 
-    def put_block(self, out: bytearray, block: Block) -> None:
+    def put_block(self, out: bytearray, block: Block, number: int) -> None:
         self._backend = self._choose(len(block.times_ns))
         put_unsigned(out, len(block.times_ns))
         put_unsigned(out, len(block.columns))
         if len(block.times_ns):
             times = self._backend.integers(block.times_ns, -1)
-            self._unit, self._reference = self._backend.put_times(out, times, self._unit, self._reference)
+            self._unit, self._reference = self._backend.put_times(
+                out, times, self._unit, self._reference, self._hints, time_key(number)
+            )
         for column in block.columns:
             self._put_column(out, column)
 
     def _put_column(self, out: bytearray, column: Column) -> None:
         put_unsigned(out, column.series)
         place = len(out)
-        kind = Kind(column.kind)
+        kind = column.kind
         out.append(_EMPTY[kind])
         if not len(column.values):
             return
         if kind in (Kind.FLOAT64, Kind.FLOAT32):
             self._put_floats(out, column, kind == Kind.FLOAT32)
         elif kind == Kind.INT64:
-            self._backend.put_integers(out, self._backend.integers(column.values, column.series))
+            integers = self._backend.integers(column.values, column.series)
+            self._backend.put_integers(out, integers, self._hints, column_key(column.series, 0), wide=True)
         elif kind == Kind.BOOL:
-            self._put_list(out, [int(value) for value in bools(column.values, column.series)])
+            self._put_list(out, list(map(int, bools(column.values, column.series))), column_key(column.series, 0))
         else:
             self._put_texts(out, texts(column.values, column.series), column.series)
         if column.quality is not None and any(column.quality):
             out[place] |= layout.QUALIFIED
-            self._put_list(out, list(column.quality))
+            self._put_list(out, list(column.quality), column_key(column.series, 3))
 
-    def _put_list(self, out: bytearray, values: list[int]) -> None:
-        self._backend.put_integers(out, self._backend.integers(values, -1))
+    def _put_list(self, out: bytearray, values: list[int], key: int) -> None:
+        self._backend.put_integers(out, self._backend.integers(values, -1), self._hints, key, wide=False)
 
     def _put_floats(self, out: bytearray, column: Column, float32: bool) -> None:
         values = self._backend.floats(column.values, column.series)
@@ -210,9 +221,9 @@ class _Writer:
         if encoded is None or (marks and encoded.tag in _RAW):
             marks, encoded = {}, encode_raw(self._backend.columns(values), self._size, float32=float32)
         out[place] = encoded.tag | (layout.PATCHED if marks else 0)
-        self._put_encoded(out, encoded)
+        self._put_encoded(out, encoded, self._hints, column.series)
         if marks:
-            self._put_patches(out, values, marks, float32)
+            self._put_patches(out, values, marks, column)
 
     def _marks(self, values: Floats) -> dict[int, int]:
         """The marks of the rows that hold -0.0, NaN or an infinity."""
@@ -235,22 +246,23 @@ class _Writer:
         row = next(row for row, single in enumerate(singles) if single is None)
         raise not_float32(float(values[row]), row, column.series)
 
-    def _put_encoded(self, out: bytearray, encoded: Encoded) -> None:
+    def _put_encoded(self, out: bytearray, encoded: Encoded, hints: Hints | None, series: int) -> None:
         out += encoded.prefix
-        for integers in encoded.columns:
-            self._backend.put_integers(out, integers)
+        wide = encoded.tag == layout.PATTERN
+        for part, integers in enumerate(encoded.columns):
+            self._backend.put_integers(out, integers, hints, column_key(series, part), wide=wide)
         out += encoded.suffix
 
     def _size(self, encoded: Encoded) -> int:
         out = bytearray()
-        self._put_encoded(out, encoded)
+        self._put_encoded(out, encoded, None, 0)
         return len(out)
 
-    def _put_patches(self, out: bytearray, values: Floats, marks: dict[int, int], float32: bool) -> None:
-        self._put_list(out, [marks.get(row, 0) for row in range(len(values))])
+    def _put_patches(self, out: bytearray, values: Floats, marks: dict[int, int], column: Column) -> None:
+        self._put_list(out, [marks.get(row, 0) for row in range(len(values))], column_key(column.series, 2))
         for row in _literals(marks):
             pattern = self._backend.pattern(values, row)
-            if float32:
+            if column.kind == Kind.FLOAT32:
                 narrow = narrowed(pattern)
                 assert narrow is not None
                 out += narrow.to_bytes(4, "little")
@@ -265,7 +277,7 @@ class _Writer:
             put_unsigned(out, len(encoded))
             out += encoded
         places = {text: place for place, text in enumerate(words)}
-        self._put_list(out, [places[text] for text in values])
+        self._put_list(out, [places[text] for text in values], column_key(series, 0))
 
 
 def _literals(marks: dict[int, int]) -> list[int]:

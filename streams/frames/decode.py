@@ -24,11 +24,14 @@ def decode(data: Bytes) -> Frame:
 
 def _blocks(reader: Reader, header: FrameHeader) -> list[Block]:
     blocks: list[Block] = []
-    left = header.count
+    left, columns_left = header.count, layout.COLUMNS_MAX
     unit, reference = -1, 0
     while reader.at < reader.stop:
+        if len(blocks) == layout.BLOCKS_MAX:
+            raise refuse(Fault.BLOCKS)
         rows, columns = reader.unsigned(), reader.unsigned()
-        left -= _checked_size(rows, columns, left)
+        left -= _checked_size(rows, columns, left, columns_left)
+        columns_left -= columns
         times: list[int] = []
         if rows:
             previous, unit = unit, reader.byte()
@@ -44,10 +47,10 @@ def _blocks(reader: Reader, header: FrameHeader) -> list[Block]:
     return blocks
 
 
-def _checked_size(rows: int, columns: int, left: int) -> int:
+def _checked_size(rows: int, columns: int, left: int, columns_left: int) -> int:
     if rows > layout.ROWS_MAX:
         raise refuse(Fault.ROWS)
-    if columns > layout.COLUMNS_MAX:
+    if columns > columns_left:
         raise refuse(Fault.COLUMNS)
     if rows and not columns:
         raise refuse(Fault.NO_COLUMNS)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from streams.frames import layout, values
 from streams.frames.assemble import assemble
-from streams.frames.floats import Hints
 from streams.frames.floats_plain import PlainFloats, special_rows
 from streams.frames.frame import Frame
-from streams.frames.integers import TIME_PREDICTORS, put_integers
+from streams.frames.integers import put_integers
+from streams.frames.packing import TIME_PREDICTORS, VALUE_PREDICTORS, Hints
 from streams.frames.varint import wrap
 
 
@@ -41,16 +42,24 @@ class _Plain:
     def floats(self, found: Sequence[Any], series: int) -> list[float]:
         return values.floats(found, series)
 
-    def put_integers(self, out: bytearray, found: list[int]) -> None:
-        put_integers(out, found)
+    def put_integers(self, out: bytearray, found: list[int], hints: Hints | None, key: int, *, wide: bool) -> None:
+        put_integers(out, found, VALUE_PREDICTORS, hints, key, wide=wide)
 
-    def put_times(self, out: bytearray, times: list[int], unit: int, reference: int) -> tuple[int, int]:
-        power = next(power for power in layout.TIME_UNITS if not any(time % 10**power for time in times))
-        offset = reference if power == unit else 0
-        ticks = [time // 10**power for time in times]
+    def put_times(
+        self, out: bytearray, times: list[int], unit: int, reference: int, hints: Hints | None, key: int
+    ) -> tuple[int, int]:
+        common = math.gcd(*times)
+        power = next(power for power in layout.TIME_UNITS if not common % 10**power)
+        scale = 10**power
+        ticks = [time // scale for time in times]
+        first = ticks[0]
+        if power == unit and reference:
+            ticks = [tick - reference for tick in ticks]
+            if not power:
+                ticks = list(map(wrap, ticks))
         out.append(power)
-        put_integers(out, [wrap(tick - offset) for tick in ticks] if offset else ticks, TIME_PREDICTORS)
-        return power, ticks[0]
+        put_integers(out, ticks, TIME_PREDICTORS, hints, key)
+        return power, first
 
     def special_rows(self, found: list[float]) -> list[int]:
         return special_rows(found)

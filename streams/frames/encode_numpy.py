@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 from streams.frames import layout, values
 from streams.frames.assemble import Backend, assemble
 from streams.frames.encode import PLAIN
-from streams.frames.floats import Hints
 from streams.frames.floats_numpy import NumpyFloats, special_rows, widened, without
 from streams.frames.frame import Frame
-from streams.frames.integers import TIME_PREDICTORS
 from streams.frames.integers_numpy import put_integers
+from streams.frames.packing import TIME_PREDICTORS, VALUE_PREDICTORS, Hints
 
-ROWS_MIN = 80
+ROWS_MIN = 160
 """Shorter columns are faster in plain Python."""
 
 
@@ -47,10 +46,14 @@ class _Numpy:
             return widened(found)
         return np.array(values.floats(found, series), np.float64)
 
-    def put_integers(self, out: bytearray, found: NDArray[np.int64]) -> None:
-        put_integers(out, found)
+    def put_integers(
+        self, out: bytearray, found: NDArray[np.int64], hints: Hints | None, key: int, *, wide: bool
+    ) -> None:
+        put_integers(out, found, VALUE_PREDICTORS, hints, key, wide=wide)
 
-    def put_times(self, out: bytearray, times: NDArray[np.int64], unit: int, reference: int) -> tuple[int, int]:
+    def put_times(
+        self, out: bytearray, times: NDArray[np.int64], unit: int, reference: int, hints: Hints | None, key: int
+    ) -> tuple[int, int]:
         for power in layout.TIME_UNITS:
             scale = 10**power
             if int(times[0]) % scale:
@@ -60,7 +63,7 @@ class _Numpy:
                 break
         out.append(power)
         first = int(ticks[0])
-        put_integers(out, ticks - reference if power == unit else ticks, TIME_PREDICTORS)
+        put_integers(out, ticks - reference if power == unit else ticks, TIME_PREDICTORS, hints, key)
         return power, first
 
     def special_rows(self, found: NDArray[np.float64]) -> list[int]:

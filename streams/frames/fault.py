@@ -35,13 +35,15 @@ class Fault(IntEnum):
     TEXT = 21
     WORD = 22
     QUALITY = 23
+    BLOCKS = 24
 
 
 SENTENCES = {
     Fault.TRUNCATED: "a column goes on behind the end of the frame",
     Fault.NUMBER: "a variable-length number does not fit 64 bits",
     Fault.ROWS: f"a block declares more than {layout.ROWS_MAX} rows",
-    Fault.COLUMNS: f"a block declares more than {layout.COLUMNS_MAX} columns",
+    Fault.COLUMNS: f"its blocks declare more than {layout.COLUMNS_MAX} columns",
+    Fault.BLOCKS: f"it has more than {layout.BLOCKS_MAX} blocks",
     Fault.NO_COLUMNS: "a block has rows and no columns",
     Fault.COUNT: "its blocks hold another number of readings than its header declares",
     Fault.UNIT: "a time column has an unknown unit",

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from streams.frames import layout
+from streams.frames.packing import HINT_FRAMES, Hints
 
 Ints = Any
 """Integers of int64 in the encoder's own form: a list, or a numpy array."""
 
-HINT_FRAMES = 64
-"""After so many frames a series is searched anew."""
 PROBES = 4
 """Values that are tried before a whole column is."""
 CORRECTION_MAX = 8
@@ -25,11 +23,8 @@ CORRECTION_MAX = 8
 DECIMAL_MAX = float(1 << 53)
 CORRECTED_MAX = float(1 << 46)
 
-Hints = dict[int, tuple[int, int, float]]  # series -> tag, frames until the next search, step
 
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(NamedTuple):
     """The payload of a column: bytes, then integer columns, then bytes."""
 
     tag: int
@@ -135,9 +130,11 @@ def _search_float64(values: FloatValues, resolution: float | None, size: Size) -
         found = _first(values, range(layout.CORRECTED, layout.STEP))
     if found is None:
         found = encode_raw(values, size, float32=False)
-    if found.tag == layout.PATTERN:
+    if layout.CORRECTED <= found.tag < layout.STEP or found.tag == layout.PATTERN:
         attempts = (_attempt(values, layout.STEP, step) for step in _steps(values))
-        found = next((attempt for attempt in attempts if attempt is not None), found)
+        stepped = next((attempt for attempt in attempts if attempt is not None), None)
+        if stepped is not None and size(stepped) < size(found):
+            found = stepped
     return found
 
 

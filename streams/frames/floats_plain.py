@@ -12,14 +12,20 @@ from streams.frames.values import narrowed
 
 Pair = tuple[list[int], list[int]]
 
+_MINUS_ZERO = struct.pack("<d", -0.0)
+
 
 class PlainFloats:
     """A column as a list of floats (see `floats.FloatValues`)."""
 
     def __init__(self, values: list[float]) -> None:
         self._values = values
+        distinct = set(values)
+        self._distinct = distinct if len(distinct) * 2 <= len(values) else None
+        """The different values, if a sensor repeats itself so much that each needs to be seen only once."""
+        seen = self._distinct or values
         self.head = values[:PROBES]
-        self.peak = max(max(values), -min(values))
+        self.peak = max(max(seen), -min(seen))
 
     def decimals(self, divisor: float) -> list[int] | None:
         if self.peak * divisor >= DECIMAL_MAX:
@@ -31,6 +37,11 @@ class PlainFloats:
         if divisor == 1.0:
             whole = list(map(int, values))
             return whole if whole == values else None
+        if self._distinct is not None:
+            scaled = {value: round(value * divisor) for value in self._distinct}
+            if [integer / divisor for integer in scaled.values()] != list(scaled):
+                return None
+            return list(map(scaled.__getitem__, values))
         integers = [round(value * divisor) for value in values]
         return integers if [integer / divisor for integer in integers] == values else None
 
@@ -86,7 +97,8 @@ class PlainFloats:
 
 def special_rows(values: list[float]) -> list[int]:
     """Rows that hold no plain number: NaN, infinities and -0.0."""
-    if 0.0 not in values and math.isfinite(sum(values)):
+    zeros = 0.0 in values and _MINUS_ZERO in struct.pack(f"<{len(values)}d", *values)
+    if not zeros and math.isfinite(sum(values)):
         return []
     return [
         row

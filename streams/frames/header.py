@@ -1,8 +1,13 @@
-"""The head of a frame: what the hub needs to know of each one, without decoding its columns."""
+"""The head of a frame: what the hub needs to know of each one, without decoding its columns.
+
+The magic and the version byte behind it never change; what follows is read by the functions of that version. Those of
+an older version give header and blocks as the present version has them, so that the decoders know the present alone.
+"""
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 from streams.frames import layout
@@ -43,9 +48,20 @@ def read_header(data: Bytes) -> FrameHeader:
         raise FrameError(f"frame refused: {size} bytes are too few for a header and a checksum")
     if data[0] != 0xFE or data[1] != 0x50:
         raise FrameError(f"frame refused: it begins with {bytes(data[:2]).hex()}, a frame with {layout.MAGIC.hex()}")
-    version, flags = data[2], data[3]
-    if version != layout.VERSION:
-        raise FrameError(f"frame refused: format version {version}; this program reads version {layout.VERSION}")
+    version = FORMATS.get(data[2])
+    if version is None:
+        known = " and ".join(map(str, sorted(FORMATS)))
+        raise FrameError(f"frame refused: format version {data[2]}; this program reads version {known}")
+    return version.read_header(data)
+
+
+def read_body(data: Bytes, header: FrameHeader) -> Bytes:
+    """The blocks of a frame as the present version writes them, at most BODY_BYTES_MAX bytes. Raises FrameError."""
+    return FORMATS[header.version].read_body(data, header)
+
+
+def _read_header_1(data: Bytes) -> FrameHeader:
+    stop, flags = len(data) - layout.CRC_BYTES, data[3]
     if flags & ~layout.FLAGS_KNOWN:
         raise FrameError(f"frame refused: unknown flags {flags:#04x}")
     declared = int.from_bytes(data[stop:], "little")
@@ -56,11 +72,11 @@ def read_header(data: Bytes) -> FrameHeader:
     sequence, at = _number(data, at, stop)
     count, at = _number(data, at, stop)
     deflated = flags & layout.FLAG_DEFLATED != 0
-    _check_numbers(epoch, sequence, count, stop - at, deflated)
+    _check_numbers(epoch, sequence, count)
+    if not deflated:
+        _check_room(count, stop - at)
     manifest = int.from_bytes(data[4:8], "little")
-    return FrameHeader(
-        version, epoch, sequence, count, manifest, _CLOCKS[flags & layout.FLAG_CLOCK], deflated, at, stop
-    )
+    return FrameHeader(1, epoch, sequence, count, manifest, _CLOCKS[flags & layout.FLAG_CLOCK], deflated, at, stop)
 
 
 def _number(data: Bytes, at: int, stop: int) -> tuple[int, int]:
@@ -79,19 +95,22 @@ def _number(data: Bytes, at: int, stop: int) -> tuple[int, int]:
     raise FrameError("frame refused: a number in its header does not end, or does not fit 64 bits")
 
 
-def _check_numbers(epoch: int, sequence: int, count: int, body_bytes: int, deflated: bool) -> None:
+def _check_numbers(epoch: int, sequence: int, count: int) -> None:
     if epoch > layout.NUMBER_MAX:
         raise FrameError(f"frame refused: epoch {epoch} is over {layout.NUMBER_MAX}")
     if count > layout.READINGS_MAX:
         raise FrameError(f"frame refused: it declares {count} readings, the most is {layout.READINGS_MAX}")
     if sequence + count > layout.NUMBER_MAX:
         raise FrameError(f"frame refused: sequence {sequence} + {count} readings is over {layout.NUMBER_MAX}")
-    if not deflated and count > body_bytes // layout.COLUMN_BYTES_MIN * layout.ROWS_MAX:
+
+
+def _check_room(count: int, body_bytes: int) -> None:
+    """Can blocks of this size hold so many readings? Even a column that never changes takes a few bytes."""
+    if count > body_bytes // layout.COLUMN_BYTES_MIN * layout.ROWS_MAX:
         raise FrameError(f"frame refused: it declares {count} readings, {body_bytes} bytes cannot hold them")
 
 
-def read_body(data: Bytes, header: FrameHeader) -> Bytes:
-    """The blocks of a frame, inflated if need be, never more than BODY_BYTES_MAX bytes. Raises FrameError."""
+def _read_body_1(data: Bytes, header: FrameHeader) -> Bytes:
     body = memoryview(data)[header.body_start : header.body_stop]
     if not header.deflated:
         return body
@@ -105,4 +124,18 @@ def read_body(data: Bytes, header: FrameHeader) -> Bytes:
         raise FrameError("frame refused: its blocks are not raw deflate") from None
     if len(inflated) != size or not inflater.eof or inflater.unused_data:
         raise FrameError(f"frame refused: its blocks do not inflate to the {size} bytes that it declares")
+    _check_room(header.count, size)
     return inflated
+
+
+class Format(NamedTuple):
+    """How one version is read. Both raise FrameError."""
+
+    read_header: Callable[[Bytes], FrameHeader]
+    """Given only what has the magic, this version, and a size that can be."""
+    read_body: Callable[[Bytes, FrameHeader], Bytes]
+    """Blocks as the present version writes them, at most BODY_BYTES_MAX bytes."""
+
+
+FORMATS = {layout.VERSION: Format(_read_header_1, _read_body_1)}
+"""By version: the present one, and the one before it once there is one."""

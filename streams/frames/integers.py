@@ -1,106 +1,99 @@
 """Integer columns as bytes, in plain Python: predict, fold the sign, pack with Rice codes.
 
-All arithmetic is exact, so that integers_numpy makes the same choices and the same bytes.
+The choices are those of `packing`; integers_numpy makes the same bytes.
 """
 
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from operator import itemgetter, sub
 
 from streams.frames import layout
-from streams.frames.varint import put_signed, put_unsigned, wrap, zigzag
+from streams.frames.packing import (
+    CLIP,
+    COST_BITS,
+    RANGE_MAX,
+    VALUE_PREDICTORS,
+    Hints,
+    Prediction,
+    choose_coding,
+    common_factor,
+    mean_slope,
+    predicted,
+    put_prediction,
+)
+from streams.frames.varint import put_signed, wrap, zigzag
 
-VALUE_PREDICTORS = (layout.LEVEL, layout.DELTA, layout.LINE)
-TIME_PREDICTORS = (layout.DELTA, layout.SECOND, layout.LINE)
-
-RANGE_MAX = 1 << 60
-"""A wider column cannot be predicted without leaving int64."""
-COST_BITS = 44
-"""Residuals are compared by sums of so many high bits: 65,536 of them stay within int64."""
-CLIP = 1 << 36
-"""Codes above it are all escapes, whatever the parameter."""
-OUTLIER = 12
-_CODES_KEPT_MAX = 4096
-
-Prediction = tuple[int, int, tuple[int, ...], list[int]]  # cost, predictor, parameters, residuals
+TABLE_HALF = 512
+"""Residuals from -512 to 511 have their codes written out in a table for each Rice parameter."""
 
 
-def put_integers(out: bytearray, values: Sequence[int], predictors: Sequence[int] = VALUE_PREDICTORS) -> None:
-    """Append an integer column of at least one value of int64."""
-    low, high = min(values), max(values)
-    if low == high:
+def put_integers(
+    out: bytearray,
+    values: list[int],
+    predictors: Sequence[int] = VALUE_PREDICTORS,
+    hints: Hints | None = None,
+    key: int = 0,
+    *,
+    wide: bool = True,
+) -> None:
+    """Append an integer column of at least one value of int64; `wide` says that some may be far from others."""
+    count = len(values)
+    first = values[0]
+    if first == values[-1] and values.count(first) == count:
         out.append(layout.LEVEL)
-        put_signed(out, low)
-    elif high - low >= RANGE_MAX:
+        put_signed(out, first)
+        return
+    if wide and max(values) - min(values) >= RANGE_MAX:
         _put_wild(out, values)
-    else:
-        _put_predicted(out, values, high - low, predictors)
-
-
-def common_factor(head: Sequence[int], values: Iterable[int]) -> int:
-    """The largest number that divides every value; `head` is the first few of them."""
-    factor = math.gcd(*head)
-    return factor if factor == 1 else math.gcd(*values)
-
-
-def mean_slope(first: int, last: int, steps: int) -> int:
-    """The whole number nearest to the mean difference."""
-    return round((last - first) / steps)
-
-
-def put_prediction(out: bytearray, factor: int, predictor: int, parameters: Iterable[int]) -> int:
-    """Append the descriptor and its parameters; returns the place of the descriptor, for the coding."""
-    place = len(out)
-    out.append(predictor | (layout.SCALED if factor > 1 else 0))
-    if factor > 1:
-        put_unsigned(out, factor)
-    for parameter in parameters:
-        put_signed(out, parameter)
-    return place
-
-
-def _put_predicted(out: bytearray, values: Sequence[int], span: int, predictors: Sequence[int]) -> None:
+        return
     factor = common_factor(values[:8], values)
     if factor > 1:
         values = [value // factor for value in values]
-        span //= factor
-    steps = [after - before for before, after in itertools.pairwise(values)]
-    if min(steps) == max(steps):
-        put_prediction(out, factor, layout.LINE, (values[0], steps[0]))
-        return
-    shift = max(0, span.bit_length() - COST_BITS)
-    slope = mean_slope(values[0], values[-1], len(steps))
-    best: Prediction | None = None
-    for predictor in predictors:
-        if predictor == layout.LINE and not slope:
-            continue
-        parameters, residuals = _residuals(predictor, values, steps, slope)
-        cost = sum([abs(x) >> shift for x in residuals]) if shift else sum(map(abs, residuals))
-        if best is None or cost < best[0]:
-            best = cost, predictor, parameters, residuals
-    assert best is not None
-    place = put_prediction(out, factor, best[1], best[2])
-    put_codes(out, place, [x << 1 if x >= 0 else ~(x << 1) for x in best[3]])
+    best = predicted(lambda predictor: _prediction(predictor, values), count, predictors, hints, key)
+    place = put_prediction(out, factor, best.predictor, best.parameters)
+    put_residuals(out, place, best)
 
 
-def _residuals(
-    predictor: int, values: Sequence[int], steps: list[int], slope: int
-) -> tuple[tuple[int, ...], list[int]]:
-    """Parameters of a predictor for these values, and what it leaves to be coded."""
+def _prediction(predictor: int, values: list[int]) -> Prediction | None:
+    """What a predictor makes of at least two values."""
     first = values[0]
-    if predictor == layout.DELTA:
-        return (first, slope), [step - slope for step in steps] if slope else steps
-    if predictor == layout.SECOND:
-        return (first, steps[0]), [after - before for before, after in itertools.pairwise(steps)]
+    parameters: tuple[int, ...]
     if predictor == layout.LEVEL:
-        middle = sorted(values)[len(values) // 2]
-        return (middle,), [value - middle for value in values]
-    last = first + slope * len(values)
-    rest = [value - line for value, line in zip(values, range(first, last, slope))]
-    middle = sorted(rest)[len(rest) // 2]
-    return (wrap(first + middle), slope), [x - middle for x in rest]
+        return _around_middle(predictor, (), 0, values)
+    if predictor == layout.DELTA:
+        slope = mean_slope(first, values[-1], len(values) - 1)
+        residuals = list(map(sub, values[1:], values))
+        parameters, residuals = (first, slope), [step - slope for step in residuals] if slope else residuals
+    elif predictor == layout.SECOND:
+        steps = list(map(sub, values[1:], values))
+        parameters, residuals = (first, steps[0]), list(map(sub, steps[1:], steps)) or [0]
+    else:
+        slope = mean_slope(first, values[-1], len(values) - 1)
+        if not slope:
+            return None
+        rest = list(map(sub, values, range(first, first + slope * len(values), slope)))
+        return _around_middle(predictor, (slope,), first, rest)
+    low, high = min(residuals), max(residuals)
+    shift = max(0, max(high, -low).bit_length() - COST_BITS)
+    cost = sum([abs(x) >> shift for x in residuals]) << shift if shift else sum(map(abs, residuals))
+    return Prediction(predictor, parameters, residuals, low, high, cost)
+
+
+def _around_middle(predictor: int, more: tuple[int, ...], base: int, values: list[int]) -> Prediction:
+    """Residuals around the median; the sorted values tell their sum and ends as well."""
+    ranked = sorted(values)
+    half = len(ranked) // 2
+    middle = ranked[half]
+    low, high = ranked[0] - middle, ranked[-1] - middle
+    shift = max(0, max(high, -low).bit_length() - COST_BITS)
+    if shift:
+        cost = sum([abs(value - middle) >> shift for value in values]) << shift
+    else:
+        cost = sum(ranked[half:]) - sum(ranked[:half]) - (len(ranked) & 1) * middle
+    parameters = (wrap(base + middle), *more)
+    return Prediction(predictor, parameters, [value - middle for value in values], low, high, cost)
 
 
 def _put_wild(out: bytearray, values: Sequence[int]) -> None:
@@ -108,77 +101,70 @@ def _put_wild(out: bytearray, values: Sequence[int]) -> None:
     plain = [zigzag(value) for value in values]
     deltas = [zigzag(wrap(after - before)) for before, after in itertools.pairwise(values)]
     if max(plain).bit_length() <= max(deltas).bit_length():
-        put_codes(out, put_prediction(out, 1, layout.LEVEL, (0,)), plain)
+        _put_codes(out, put_prediction(out, 1, layout.LEVEL, (0,)), plain)
     else:
-        put_codes(out, put_prediction(out, 1, layout.DELTA, (values[0], 0)), deltas)
+        _put_codes(out, put_prediction(out, 1, layout.DELTA, (values[0], 0)), deltas)
 
 
-def put_codes(out: bytearray, place: int, codes: list[int]) -> None:
-    """Append the packed bits of the zigzag `codes` (at least one), and name the coding in the descriptor."""
-    top = max(codes)
-    if top == 0:
+def put_residuals(out: bytearray, place: int, best: Prediction) -> None:
+    """Append the packed bits of residuals, and name their coding in the descriptor at `place`."""
+    residuals: list[int] = best.residuals
+    top = max(2 * best.high, -2 * best.low - 1)
+    if top <= 0:
         return
-    clipped = codes if top < CLIP else [min(code, CLIP) for code in codes]
-    k, cost = choose_rice(len(codes), sum(clipped), min(top, CLIP), lambda k: _quotients(clipped, min(top, CLIP), k))
-    width = top.bit_length()
-    if len(codes) * width + 8 <= cost:
-        out[place] |= layout.CODING_FIXED << 2
-        out.append(width)
-        _put_bits(out, [f"{code:0{width}b}" for code in reversed(codes)])
+    coding, parameter = choose_coding(len(residuals), best.cost, top, lambda k: _quotients(_codes(residuals), k))
+    if coding != layout.CODING_FIXED and parameter < len(_TABLES):
+        table = _TABLES[parameter] or _fill(parameter)
+        if top < len(table):
+            out[place] |= coding << 2
+            _put_bits(out, itemgetter(*residuals[::-1])(table))
+            return
+    _put_coded(out, place, _codes(residuals), coding, parameter)
+
+
+def _codes(residuals: list[int]) -> list[int]:
+    return [x << 1 if x >= 0 else ~(x << 1) for x in residuals]
+
+
+def _put_codes(out: bytearray, place: int, codes: list[int]) -> None:
+    """The same from zigzag codes of any size."""
+    top = max(codes)
+    if top:
+        cost = sum([min(code, CLIP) for code in codes]) >> 1
+        _put_coded(out, place, codes, *choose_coding(len(codes), cost, top, lambda k: _quotients(codes, k)))
+
+
+def _put_coded(out: bytearray, place: int, codes: list[int], coding: int, parameter: int) -> None:
+    out[place] |= coding << 2
+    if coding == layout.CODING_FIXED:
+        out.append(parameter)
+        _put_bits(out, [f"{code:0{parameter}b}" for code in reversed(codes)])
     else:
-        out[place] |= (k + 1) << 2
-        _put_bits(out, map(_RICE[k].__getitem__, reversed(codes)))
+        _put_bits(out, [_rice(code, parameter) for code in reversed(codes)])
 
 
-def choose_rice(count: int, total: int, top: int, quotients: Callable[[int], int]) -> tuple[int, int]:
-    """Rice parameter and cost in bits of `count` codes with sum `total` and maximum `top`.
-
-    `quotients(k)` is the sum of min(code >> k, 88 - k): what a code takes beyond k + 1 bits (an escape takes 89).
-    """
-    k = max(0, min(layout.RICE_MAX, ((total * 22713) // (count << 15)).bit_length() - 1))  # log2(mean * ln 2)
-    cost = count * (k + 1) + quotients(k)
-    if k < layout.RICE_MAX:
-        next_cost = count * (k + 2) + quotients(k + 1)
-        if next_cost < cost:
-            return k + 1, next_cost
-    if top >> k >= OUTLIER:  # the mean is drawn up by a few large codes
-        while k:
-            next_cost = count * k + quotients(k - 1)
-            if next_cost >= cost:
-                break
-            k, cost = k - 1, next_cost
-    return k, cost
-
-
-def _quotients(codes: list[int], top: int, k: int) -> int:
-    if top >> k < layout.ESCAPE:
-        return sum([code >> k for code in codes]) if k else sum(codes)
+def _quotients(codes: list[int], k: int) -> int:
     limit = 88 - k
     return sum([min(code >> k, limit) for code in codes])
 
 
-class _RiceCodes(dict[int, str]):
-    """Rice codes as text, highest bit first: remembered, because readings repeat themselves."""
-
-    def __init__(self, k: int) -> None:
-        super().__init__()
-        self._k = k
-
-    def __missing__(self, code: int) -> str:
-        if len(self) >= _CODES_KEPT_MAX:
-            self.clear()
-        self[code] = text = self._text(code)
-        return text
-
-    def _text(self, code: int) -> str:
-        quotient = code >> self._k
-        if quotient >= layout.ESCAPE:
-            return f"{code:064b}1" + "0" * layout.ESCAPE
-        low = f"{code & ((1 << self._k) - 1):0{self._k}b}" if self._k else ""
-        return low + "1" + "0" * quotient
+def _rice(code: int, k: int) -> str:
+    """A Rice code as text, highest bit first."""
+    quotient = code >> k
+    if quotient >= layout.ESCAPE:
+        return f"{code:064b}1" + "0" * layout.ESCAPE
+    low = f"{code & ((1 << k) - 1):0{k}b}" if k else ""
+    return low + "1" + "0" * quotient
 
 
-_RICE = [_RiceCodes(k) for k in range(layout.RICE_MAX + 1)]
+_TABLES: list[list[str]] = [[] for _ in range(8)]
+"""By Rice parameter, the codes of the residuals 0, 1 ... half - 1, -half ... -1: Python's own indices from the end."""
+
+
+def _fill(k: int) -> list[str]:
+    half = min(TABLE_HALF, layout.ESCAPE << k >> 1)
+    _TABLES[k] = [_rice(code, k) for code in (*range(0, 2 * half, 2), *range(2 * half - 1, 0, -2))]
+    return _TABLES[k]
 
 
 def _put_bits(out: bytearray, texts: Iterable[str]) -> None:

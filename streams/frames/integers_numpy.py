@@ -9,13 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.frames import layout
-from streams.frames.integers import (
+from streams.frames.packing import (
     CLIP,
     COST_BITS,
     RANGE_MAX,
     VALUE_PREDICTORS,
-    choose_rice,
+    Hints,
+    Prediction,
+    choose_coding,
     mean_slope,
+    predicted,
     put_prediction,
 )
 from streams.frames.values import INT64_MIN
@@ -27,62 +30,71 @@ UInt64s = NDArray[np.uint64]
 _ONE = np.uint64(1)
 
 
-def put_integers(out: bytearray, values: Int64s, predictors: Sequence[int] = VALUE_PREDICTORS) -> None:
-    """Append an integer column of at least one value."""
-    low, high = int(values.min()), int(values.max())
-    if low == high:
+def put_integers(
+    out: bytearray,
+    values: Int64s,
+    predictors: Sequence[int] = VALUE_PREDICTORS,
+    hints: Hints | None = None,
+    key: int = 0,
+    *,
+    wide: bool = True,
+) -> None:
+    """Append an integer column of at least one value; `wide` says that some may be far from others."""
+    first = int(values[0])
+    if first == values[-1] and (values == first).all():
         out.append(layout.LEVEL)
-        put_signed(out, low)
-    elif high - low >= RANGE_MAX:
+        put_signed(out, first)
+        return
+    if wide and int(values.max()) - int(values.min()) >= RANGE_MAX:
         _put_wild(out, values)
-    else:
-        _put_predicted(out, values, low, high, predictors)
+        return
+    factor = _common_factor(values)
+    if factor > 1:
+        values = values // factor
+    best = predicted(lambda predictor: _prediction(predictor, values), len(values), predictors, hints, key)
+    place = put_prediction(out, factor, best.predictor, best.parameters)
+    top = max(2 * best.high, -2 * best.low - 1)
+    if top > 0:
+        _put_codes(out, place, _zigzag(best.residuals), best.cost, top)
 
 
-def _common_factor(values: Int64s, low: int) -> int:
+def _common_factor(values: Int64s) -> int:
     factor = math.gcd(*values[:8].tolist())
     if factor == 1:
         return 1
-    return int(np.gcd.reduce(values)) if low > INT64_MIN else math.gcd(*values.tolist())
+    return int(np.gcd.reduce(values)) if (values > INT64_MIN).all() else math.gcd(*values.tolist())
 
 
-def _put_predicted(out: bytearray, values: Int64s, low: int, high: int, predictors: Sequence[int]) -> None:
-    factor = _common_factor(values, low)
-    if factor > 1:
-        values = values // factor
-    span = (high - low) // factor
-    steps = values[1:] - values[:-1]
-    if (steps == steps[0]).all():
-        put_prediction(out, factor, layout.LINE, (int(values[0]), int(steps[0])))
-        return
-    shift = max(0, span.bit_length() - COST_BITS)
-    slope = mean_slope(int(values[0]), int(values[-1]), len(steps))
-    best: tuple[int, int, tuple[int, ...], Int64s] | None = None
-    for predictor in predictors:
-        if predictor == layout.LINE and not slope:
-            continue
-        parameters, residuals = _residuals(predictor, values, steps, slope)
-        magnitudes = np.abs(residuals)
-        cost = int((magnitudes >> shift).sum() if shift else magnitudes.sum())
-        if best is None or cost < best[0]:
-            best = cost, predictor, parameters, residuals
-    assert best is not None
-    place = put_prediction(out, factor, best[1], best[2])
-    put_codes(out, place, _zigzag(best[3]))
-
-
-def _residuals(predictor: int, values: Int64s, steps: Int64s, slope: int) -> tuple[tuple[int, ...], Int64s]:
+def _prediction(predictor: int, values: Int64s) -> Prediction | None:
+    """What a predictor makes of at least two values."""
     first = int(values[0])
-    if predictor == layout.DELTA:
-        return (first, slope), steps - slope if slope else steps
-    if predictor == layout.SECOND:
-        return (first, int(steps[0])), steps[1:] - steps[:-1]
+    parameters: tuple[int, ...]
     if predictor == layout.LEVEL:
         middle = _middle(values)
-        return (middle,), values - middle
-    rest = (values - first) - np.arange(len(values), dtype=np.int64) * slope
-    middle = _middle(rest)
-    return (wrap(first + middle), slope), rest - middle
+        parameters, residuals = (middle,), values - middle
+    elif predictor == layout.DELTA:
+        slope = mean_slope(first, int(values[-1]), len(values) - 1)
+        residuals = values[1:] - values[:-1]
+        if slope:
+            residuals -= slope
+        parameters = (first, slope)
+    elif predictor == layout.SECOND:
+        steps = values[1:] - values[:-1]
+        parameters, residuals = (first, int(steps[0])), steps[1:] - steps[:-1]
+        if not len(residuals):
+            residuals = np.zeros(1, np.int64)
+    else:
+        slope = mean_slope(first, int(values[-1]), len(values) - 1)
+        if not slope:
+            return None
+        rest = (values - first) - np.arange(len(values), dtype=np.int64) * slope
+        middle = _middle(rest)
+        parameters, residuals = (wrap(first + middle), slope), rest - middle
+    low, high = int(residuals.min()), int(residuals.max())
+    shift = max(0, max(high, -low).bit_length() - COST_BITS)
+    magnitudes = np.abs(residuals)
+    cost = int((magnitudes >> shift).sum()) << shift if shift else int(magnitudes.sum())
+    return Prediction(predictor, parameters, residuals, low, high, cost)
 
 
 def _middle(values: Int64s) -> int:
@@ -97,34 +109,30 @@ def _zigzag(values: Int64s) -> UInt64s:
 def _put_wild(out: bytearray, values: Int64s) -> None:
     plain, deltas = _zigzag(values), _zigzag(values[1:] - values[:-1])
     if int(plain.max()).bit_length() <= int(deltas.max()).bit_length():
-        put_codes(out, put_prediction(out, 1, layout.LEVEL, (0,)), plain)
+        _put_wild_codes(out, put_prediction(out, 1, layout.LEVEL, (0,)), plain)
     else:
-        put_codes(out, put_prediction(out, 1, layout.DELTA, (int(values[0]), 0)), deltas)
+        _put_wild_codes(out, put_prediction(out, 1, layout.DELTA, (int(values[0]), 0)), deltas)
 
 
-def put_codes(out: bytearray, place: int, codes: UInt64s) -> None:
-    """Append the packed bits of zigzag codes (at least one), and name the coding in the descriptor."""
+def _put_wild_codes(out: bytearray, place: int, codes: UInt64s) -> None:
     top = int(codes.max())
-    if top == 0:
-        return
-    clipped = codes if top < CLIP else np.minimum(codes, np.uint64(CLIP))
-    limit = min(top, CLIP)
-    k, cost = choose_rice(len(codes), int(clipped.sum()), limit, lambda k: _quotients(clipped, limit, k))
-    width = top.bit_length()
-    if len(codes) * width + 8 <= cost:
-        out[place] |= layout.CODING_FIXED << 2
-        out.append(width)
-        out += _packed(codes, np.full(len(codes), width, np.int64))
+    if top:
+        _put_codes(out, place, codes, int(np.minimum(codes, np.uint64(CLIP)).sum()) >> 1, top)
+
+
+def _put_codes(out: bytearray, place: int, codes: UInt64s, cost: int, top: int) -> None:
+    """Append the packed bits of zigzag codes, and name their coding in the descriptor at `place`."""
+    coding, parameter = choose_coding(len(codes), cost, top, lambda k: _quotients(codes, k))
+    out[place] |= coding << 2
+    if coding == layout.CODING_FIXED:
+        out.append(parameter)
+        out += _packed(codes, np.full(len(codes), parameter, np.int64))
     else:
-        out[place] |= (k + 1) << 2
-        out += _packed(*_rice(codes, k, top >> k >= layout.ESCAPE))
+        out += _packed(*_rice(codes, parameter, top >> parameter >= layout.ESCAPE))
 
 
-def _quotients(codes: UInt64s, top: int, k: int) -> int:
-    quotients = codes >> np.uint64(k) if k else codes
-    if top >> k < layout.ESCAPE:
-        return int(quotients.sum())
-    return int(np.minimum(quotients, np.uint64(88 - k)).sum())
+def _quotients(codes: UInt64s, k: int) -> int:
+    return int(np.minimum(codes >> np.uint64(k), np.uint64(88 - k)).sum())
 
 
 def _rice(codes: UInt64s, k: int, escapes: bool) -> tuple[UInt64s, Int64s]:

@@ -45,6 +45,7 @@ _DICTIONARY = -int(Fault.DICTIONARY)
 _TEXT = -int(Fault.TEXT)
 _WORD = -int(Fault.WORD)
 _QUALITY = -int(Fault.QUALITY)
+_BLOCKS = -int(Fault.BLOCKS)
 
 _KIND_FLOAT64, _KIND_FLOAT32, _KIND_INT64, _KIND_BOOL, _KIND_TEXT = range(5)
 
@@ -469,8 +470,8 @@ def _times(b, p, stop, unit_before, reference, times, o, n):
 
 
 @njit(cache=True)
-def _block_head(b, p, stop, left):
-    """Rows and columns of a block that may hold `left` readings, and the place behind them."""
+def _block_head(b, p, stop, left, columns_left):
+    """Rows and columns of a block that may hold `left` readings and so many columns, and the place behind them."""
     rows, p = _unsigned(b, p, stop)
     if p < 0:
         return p, 0, 0
@@ -479,7 +480,7 @@ def _block_head(b, p, stop, left):
         return p, 0, 0
     if rows > _U(layout.ROWS_MAX):
         return _ROWS, 0, 0
-    if columns > _U(layout.COLUMNS_MAX):
+    if columns > _U(columns_left):
         return _COLUMNS, 0, 0
     n, m = np.int64(rows), np.int64(columns)
     if n and m == 0:
@@ -507,16 +508,17 @@ def _column_head(b, p, stop, n):
 
 
 @njit(cache=True)
-def decode_bodies(
-    b, starts, stops, counts, row_start, frame, series, kind, times, values, integers, text, quality, dictionary, status
-):
+def decode_bodies(b, starts, stops, counts, row_start, series, kind, times, values, dictionary, status):
     """Decode bodies b[starts[f] : stops[f]] that declare counts[f] readings; a count below 0 is passed over.
 
     Fills row_start (one more entry than frames) and, for a frame that is refused, its fault in `status`; such a
-    frame has no rows. The arrays of rows hold the sum of the counts; integers and quality come as 0, text as -1.
-    Returns the entries of `dictionary`: (start, stop) of each text in `b`.
+    frame has no rows. The arrays of rows hold the sum of the counts. Returns the entries of `dictionary`, (start, stop)
+    of each text in `b`, and three more arrays of rows: integers (0 where there is none), places in the dictionary (-1)
+    and qualities (0). These have no rows at all if no column needs them, which spares much memory to be written.
     """
+    rows = len(values)
     patterns = values.view(np.int64)
+    integers, text, quality = np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.uint8)
     work = np.empty(layout.ROWS_MAX, np.int64)
     known = 0
     o = 0
@@ -526,8 +528,14 @@ def decode_bodies(
             continue
         p, stop, first, last = starts[f], stops[f], o, o + counts[f]
         unit, reference, words = np.int64(-1), np.int64(0), known
+        blocks_left, columns_left = layout.BLOCKS_MAX, layout.COLUMNS_MAX
         while 0 <= p < stop:
-            p, n, columns = _block_head(b, p, stop, last - o)
+            if blocks_left == 0:
+                p = _BLOCKS
+                break
+            p, n, columns = _block_head(b, p, stop, last - o, columns_left)
+            blocks_left -= 1
+            columns_left -= columns
             block = o
             if p >= 0 and n:
                 p, unit, reference = _times(b, p, stop, unit, reference, times, o, n)
@@ -542,18 +550,23 @@ def decode_bodies(
                     for i in range(n):
                         times[_U(o + i)] = times[_U(block + i)]
                 for i in range(o, o + n):
-                    frame[_U(i)] = f
                     series[_U(i)] = number
                     kind[_U(i)] = code
                 if code <= _KIND_FLOAT32:
                     p = _floats(b, p, stop, tag & layout.TAG_MASK, work, values, patterns, o, n)
                 elif code <= _KIND_BOOL:
+                    if not len(integers):
+                        integers = np.zeros(rows, np.int64)
                     p = _whole(b, p, stop, code, values, integers, o, n)
                 else:
+                    if not len(text):
+                        text = np.full(rows, -1, np.int32)
                     p, words = _texts(b, p, stop, work, values, text, dictionary, words, o, n)
                 if p >= 0 and tag & layout.PATCHED:
                     p = _patches(b, p, stop, code, work, patterns, o, n)
                 if p >= 0 and tag & layout.QUALIFIED:
+                    if not len(quality):
+                        quality = np.zeros(rows, np.uint8)
                     p = _qualities(b, p, stop, work, quality, o, n)
                 o += n
         if p >= 0 and o != last:
@@ -562,10 +575,9 @@ def decode_bodies(
             known = words
             continue
         status[f] = -p
-        for i in range(first, last):
-            integers[i] = 0
-            text[i] = -1
-            quality[i] = 0
+        integers[first:last] = 0
+        text[first:last] = -1
+        quality[first:last] = 0
         o = first
     row_start[len(starts)] = o
-    return known
+    return known, integers, text, quality

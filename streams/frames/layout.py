@@ -16,6 +16,8 @@ BODY_BYTES_MAX = 1 << 20
 READINGS_MAX = 1 << 20
 ROWS_MAX = 1 << 16
 COLUMNS_MAX = 1 << 16
+"""Of all blocks of a frame."""
+BLOCKS_MAX = 1 << 16
 COLUMN_BYTES_MIN = 4
 SERIES_MAX = (1 << 16) - 1
 TEXT_BYTES_MAX = (1 << 16) - 1

@@ -45,6 +45,12 @@ def test_every_encoding_of_the_code_is_in_the_table() -> None:
 
 
 def test_the_limits_are_those_of_the_code() -> None:
-    for limit in (layout.FRAME_BYTES_MAX, layout.READINGS_MAX, layout.ROWS_MAX, layout.TEXT_BYTES_MAX):
+    for limit in (
+        layout.FRAME_BYTES_MAX,
+        layout.READINGS_MAX,
+        layout.ROWS_MAX,
+        layout.TEXT_BYTES_MAX,
+        layout.BLOCKS_MAX,
+    ):
         assert f"{limit:,}" in DOCUMENT
     assert layout.BODY_BYTES_MAX == layout.FRAME_BYTES_MAX, "the document states one number for both"

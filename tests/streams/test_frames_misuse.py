@@ -79,6 +79,15 @@ def test_more_readings_than_a_frame_takes() -> None:
         encode(frame(Block(range(65_536), columns)))
 
 
+def test_more_blocks_and_columns_than_a_frame_takes() -> None:
+    empty = Column(1, "bool", [])
+    with pytest.raises(MisuseError, match="65537 blocks in a frame, the most is 65536; split it"):
+        encode(frame(*[Block([], [])] * 65_537))
+    with pytest.raises(MisuseError, match="65537 columns in a frame, the most is 65536; split it"):
+        encode(frame(Block([], [empty] * 65_536), Block([], [empty])))
+    assert len(encode(frame(Block([], [empty] * 65_536)))) < 1 << 20
+
+
 def test_whole_numbers_are_taken_for_float64_where_they_are_exact() -> None:
     assert encode(simple("float64", [1, 2.0, 2**60])) == encode(simple("float64", [1.0, 2.0, float(2**60)]))
 

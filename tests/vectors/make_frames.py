@@ -222,6 +222,7 @@ def _bad_bodies() -> Iterator[tuple[str, bytes]]:
     yield "a byte too many", rows + b"\x3a\x00\x00" + b"\x00"
     yield "too many rows", b"\x81\x80\x04\x01" + bytes(8)
     yield "too many columns", b"\x00\x81\x80\x04" + bytes(8)
+    yield "too many columns in two blocks", b"\x00\x01\x00\x00" + b"\x00\x80\x80\x04" + bytes(8)
     yield "rows without columns", b"\x02\x00\x09\x00\x00" + rows + b"\x3a\x00\x00"
     yield "unknown time unit", b"\x02\x01\x02\x00\x00\x07\x3a\x00\x00"
     yield "series over 65535", b"\x02\x01\x09\x00\x00\x80\x80\x04\x3a\x00\x00"
