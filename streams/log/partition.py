@@ -297,7 +297,7 @@ class Partition:
                 self._complain(f"bytes {each.position} to {each.stop} of {segment.path} are damaged; they stay")
         if is_torn and good < segment.size:
             self._cut(segment, good)
-        if point is not None and segment.size > trusted_bytes:
+        if segment.size > trusted_bytes and (point is not None or following is None):
             segment.write_again(trusted_bytes)
         if following is None:
             segment.file.sync()

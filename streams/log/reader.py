@@ -124,7 +124,12 @@ class StreamReader:
         while True:
             following = self._following(base, point)
             offset_end = end if following is None else following
-            file = self._file(base, offset, offset_end, point)
+            file = self._segment(base)
+            if file is None:
+                if offset_end > offset:
+                    raise self._gone(offset, offset_end, base, end)
+                due, base, position = offset_end, offset_end, 0
+                continue
             stop = point.position if following is None else file.size()
             for found in walk(file, position, stop, due, offset_end=offset_end):
                 if not isinstance(found, Found):
@@ -158,10 +163,7 @@ class StreamReader:
         if point is None:
             return 0
         for base in self._bases(point):
-            try:
-                found = self._first_as_new(base, timestamp_ms, point)
-            except FileNotFoundError:  # retention removed it meanwhile
-                continue
+            found = self._first_as_new(base, timestamp_ms, point)
             if found is not None:
                 return found
         return point.end
@@ -207,7 +209,9 @@ class StreamReader:
         if not bases or offset < bases[0]:
             raise OffsetOutOfRange(offset, bases[0] if bases else 0, point.end, self.directory)
         base = bases[bisect_right(bases, offset) - 1]
-        file = self._file(base, offset, point.end, point)
+        file = self._segment(base)
+        if file is None:
+            raise self._gone(offset, point.end, base, point.end)
         stop = point.position if base == point.segment else file.size()
         with open_table(self.directory, base, files=self._files) as table:
             entry = table.by_offset(offset, file, stop)
@@ -216,6 +220,8 @@ class StreamReader:
     def _first_as_new(self, base: int, timestamp_ms: int, point: Durable) -> int | None:
         following = self._following(base, point)
         file = self._segment(base)
+        if file is None:
+            return None
         stop = point.position if following is None else file.size()
         with open_table(self.directory, base, files=self._files) as table:
             end = None if following is None else table.end(stop)
@@ -228,24 +234,25 @@ class StreamReader:
                 return found.header.base_offset
         return None
 
-    def _file(self, base: int, offset: int, resume: int, point: Durable) -> File:
-        try:
-            return self._segment(base)
-        except FileNotFoundError:
-            self._place = None
-            earliest = self.earliest
-            if offset < earliest:  # retention removed it under our hands
-                raise OffsetOutOfRange(offset, earliest, point.end, self.directory) from None
-            raise self._damage(offset, resume, base, 0) from None
-
-    def _segment(self, base: int) -> File:
-        """A segment's file. FileNotFoundError when it is gone."""
+    def _segment(self, base: int) -> File | None:
+        """A segment's file; None when it is gone."""
         if self._open is None or self._open[0] != base:
-            file = self._files.open(segment_path(self.directory, base))
+            try:
+                file = self._files.open(segment_path(self.directory, base))
+            except FileNotFoundError:
+                return None
             if self._open is not None:
                 self._open[1].close()
             self._open = (base, file)
         return self._open[1]
+
+    def _gone(self, offset: int, resume: int, base: int, end: int) -> PenstockError:
+        """Why `offset` cannot be read when the file of its segment is not there."""
+        self._place = None
+        earliest = self.earliest
+        if offset < earliest:  # retention removed it under our hands
+            return OffsetOutOfRange(offset, earliest, end, self.directory)
+        return self._damage(offset, resume, base, 0)
 
     def _damage(self, offset: int, resume: int, base: int, position: int) -> DamagedRange:
         return DamagedRange(offset, resume, f"{segment_path(self.directory, base)} from byte {position} on")

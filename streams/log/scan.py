@@ -4,10 +4,9 @@ A batch counts when its checksum is right and its base offset is the one that is
 base offset, but within a segment every batch begins where the one before it ended. Where one does not count, the next
 boundary is looked for in this order, so that damage takes nothing else with it, and so that what a record holds, which
 may look like a batch itself, is not taken for one:
-* where the damaged batch says that it ends, if a header stands there with the offset that is due then;
-* where it ends when a single bit of its length is wrong, if its checksum is right for that length;
-* where it says that it ends, if a whole batch stands there;
-* the first whole batch behind it that ends at another header, or at the end.
+* where the damaged batch says that it ends, if a header with the offset due then stands there, or a whole batch;
+* where it ends when one bit of its length is wrong, if its checksum is right for that length;
+* the first whole batch behind it that ends where a header with the next offset stands, or at the end.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from streams.log.checksum import crc32c
 
 PIECE_BYTES = 1 << 20
 
-_LENGTH_BITS = BATCH_BYTES_MAX.bit_length()
+_LENGTH_BITS = 32
 _MARK = bytes(4) + b"\x02"  # leader epoch and magic, as every batch of a log has them
 _MARK_AT = 12
 
@@ -102,33 +101,46 @@ def scan(file: File, position: int, end: int, offset: int, *, offset_end: int | 
 
 
 def _boundary(file: File, position: int, end: int, offset: int, offset_end: int | None) -> tuple[int, int | None]:
-    """Where the next batch begins behind the damage at `position`, and its base offset; (end, None): nowhere."""
-    limit = offset + (end - position) // RECORD_BYTES_MIN + 1
-    if offset_end is not None:
-        limit = min(limit, offset_end)
+    """Where the next batch begins behind the damage at `position`, and the offset due there; (end, None): nowhere."""
     head = file.read(position, min(HEADER_BYTES, end - position))
     if len(head) < HEADER_BYTES:
         return end, None
-    base, length, _, magic, crc, _, last_delta, *_ = HEADER.unpack(head)
-    size, due = length + LENGTH_FROM, offset + last_delta + 1
-    after = position + size
+    base, length, _, magic, crc, _, last_delta, *_, count = HEADER.unpack(head)
+    size, dues = length + LENGTH_FROM, (offset + last_delta + 1, offset + count)
+    limit = offset + (end - position) // RECORD_BYTES_MIN + 1
+    if offset_end is not None:
+        limit = min(limit, offset_end)
+    due = dues[0] if offset < dues[0] <= limit else None
     is_sized = HEADER_BYTES <= size <= BATCH_BYTES_MAX
-    if is_sized and offset < due <= limit:
-        if after == end and due == offset_end:
+    after = position + size
+    if is_sized:
+        if after == end and offset_end in dues:
             return end, None
         following = _header_at(file, after, end)
-        if following is not None and following.base_offset == due:
-            return after, due
-    for bit in range(_LENGTH_BITS):
-        other = size ^ 1 << bit
-        if HEADER_BYTES <= other <= min(BATCH_BYTES_MAX, end - position) and offset < due <= limit:
-            checked = file.read(position + CRC_FROM, other - CRC_FROM)
-            if crc32c(checked) == crc:
-                return position + other, due if position + other < end else None
-    if is_sized and _is_whole(file, after, end, offset + 1, limit):
-        return after, HEADER.unpack(file.read(after, HEADER_BYTES))[0]
+        if following is not None:
+            if following.base_offset in dues and following.base_offset <= limit:
+                return after, following.base_offset
+            if _is_whole(file, after, end, following):
+                if due is not None and dues[0] == dues[1]:
+                    return after, due
+                if offset < following.base_offset < limit:
+                    return after, following.base_offset
+    if due is not None and (true_size := _size_by_checksum(file, position, end, size, crc)):
+        return position + true_size, due if position + true_size < end else None
     looks_right = is_sized and magic == 2 and base == offset and last_delta >= 0
     return _search(file, after if looks_right else position + 1, end, offset, limit)
+
+
+def _size_by_checksum(file: File, position: int, end: int, size: int, crc: int) -> int | None:
+    """The size of a batch whose declared size has one wrong bit; None when it is not so."""
+    for bit in range(_LENGTH_BITS):
+        other = (size - LENGTH_FROM & 0xFFFFFFFF ^ 1 << bit) + LENGTH_FROM
+        if (
+            HEADER_BYTES <= other <= min(BATCH_BYTES_MAX, end - position)
+            and crc32c(file.read(position + CRC_FROM, other - CRC_FROM)) == crc
+        ):
+            return other
+    return None
 
 
 def _search(file: File, position: int, end: int, offset_min: int, offset_limit: int) -> tuple[int, int | None]:
@@ -138,10 +150,11 @@ def _search(file: File, position: int, end: int, offset_min: int, offset_limit: 
         while mark >= 0:
             at = mark - _MARK_AT
             header = read_header(data, at)
-            if header is not None and _is_whole(file, position + at, end, offset_min, offset_limit):
+            if header is not None and offset_min <= header.base_offset < offset_limit:
                 after = position + at + header.size
                 following = _header_at(file, after, end)
-                if after == end or (following is not None and following.base_offset == header.next_offset):
+                is_followed = following is not None and following.base_offset == header.next_offset
+                if (is_followed or after == end) and _is_whole(file, position + at, end, header):
                     return position + at, header.base_offset
             mark = data.find(_MARK, mark + 1)
         if len(data) < HEADER_BYTES:
@@ -154,9 +167,5 @@ def _header_at(file: File, position: int, end: int) -> BatchHeader | None:
     return read_header(file.read(position, HEADER_BYTES), 0) if position + HEADER_BYTES <= end else None
 
 
-def _is_whole(file: File, position: int, end: int, offset_min: int, offset_limit: int) -> bool:
-    """Whether a whole batch stands at `position` whose base offset may be one of this segment."""
-    header = _header_at(file, position, end)
-    if header is None or not offset_min <= header.base_offset < offset_limit or position + header.size > end:
-        return False
-    return is_intact(file.read(position, header.size), 0, header)
+def _is_whole(file: File, position: int, end: int, header: BatchHeader) -> bool:
+    return position + header.size <= end and is_intact(file.read(position, header.size), 0, header)

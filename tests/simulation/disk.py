@@ -3,14 +3,18 @@
 What may happen to a file:
 * A write is in the page cache until the file is synced. A kill of the process leaves it there; a power cut does not.
 * After a power cut a file holds what was synced, then some first part of what was written since, the last piece perhaps
-  cut in the middle. Sometimes pieces between were not written either and read as zeros (`holes`).
+  cut in the middle. Sometimes pieces between were not written either and read as zeros (`holes`). With `sectors` it may
+  also be that each sector is as it was after some of the writes, in no order: torn and reordered.
 * A name that was made, moved or removed is as it was before, unless its directory was synced since; `replace` is
   atomic and durable, as its contract says.
 * When the disk is full an append writes what fits and fails, and a replace fails and leaves the old content.
 * The power may fail between any two operations, also in the middle of a call of the code under test: the operation
   raises `PowerCut`, which nobody catches, and so do all later ones of that process.
+* A sync fails when it is told to (`failing_syncs`): some sectors reach the disk. What did not is shown until the power
+  fails, or is forgotten at once, and is never written again unless somebody writes it anew: as Linux does it.
+* A bit of a file rots when it is told to (`flip`).
 
-What is not modelled yet: bits that rot, reads that fail, a sync that fails.
+What is not modelled yet: reads that fail.
 """
 
 from __future__ import annotations
@@ -27,12 +31,16 @@ class PowerCut(BaseException):
     """The process that asked is gone: not an Exception, so that no handler of it goes on working."""
 
 
+SECTOR_BYTES = 512
+VERSIONS_MAX = 8
+
+
 class Inode:
-    """The content of a file: as it is now, as it was synced, and the writes in between."""
+    """The content of a file: as it is now, as it is on disk, and the writes in between."""
 
     def __init__(self) -> None:
         self.data = bytearray()
-        self.synced = b""
+        self.synced = bytearray()
         self.writes: list[tuple[int, bytes | None]] = []  # (offset, data), or (size, None) for a truncation
 
     def write(self, offset: int, data: bytes) -> None:
@@ -44,10 +52,43 @@ class Inode:
         self.writes.append((size, None))
 
     def sync(self) -> None:
-        self.synced = bytes(self.data)
+        for offset, piece in self.writes:
+            _apply(self.synced, offset, piece)
         self.writes.clear()
 
-    def lose_power(self, dice: random.Random, *, holes: bool) -> None:
+    def fail_sync(self, dice: random.Random) -> None:
+        """Some of it reaches the disk, the rest never will; what is shown is what was written, or what is on disk."""
+        self.synced = self._mixed(dice)
+        self.writes.clear()
+        if dice.random() < 0.3:
+            shown = self.synced[: len(self.data)]
+            self.data = shown + bytes(len(self.data) - len(shown))
+
+    def lose_power(self, dice: random.Random, *, holes: bool, sectors: bool) -> None:
+        if sectors and dice.random() < 0.5:
+            self.synced = self._mixed(dice)
+        else:
+            self.synced = self._first_part(dice, holes=holes)
+        self.data = bytearray(self.synced)
+        self.writes.clear()
+
+    def _mixed(self, dice: random.Random) -> bytearray:
+        """Each sector as it was after some of the writes."""
+        kept = sorted(dice.sample(range(len(self.writes) + 1), min(VERSIONS_MAX, len(self.writes) + 1)))
+        data, done = bytearray(self.synced), 0
+        versions: list[bytes] = []
+        for count in kept:
+            for offset, piece in self.writes[done:count]:
+                _apply(data, offset, piece)
+            done = count
+            versions.append(bytes(data))
+        found = bytearray(len(dice.choice(versions)))
+        for at in range(0, len(found), SECTOR_BYTES):
+            size = min(SECTOR_BYTES, len(found) - at)
+            found[at : at + size] = dice.choice(versions)[at : at + size].ljust(size, b"\0")
+        return found
+
+    def _first_part(self, dice: random.Random, *, holes: bool) -> bytearray:
         data = bytearray(self.synced)
         kept = dice.randint(0, len(self.writes))
         for index, (offset, piece) in enumerate(self.writes[:kept]):
@@ -59,8 +100,14 @@ class Inode:
             elif holes and dice.random() < 0.2:
                 piece = bytes(len(piece))
             _write(data, offset, piece)
-        self.data, self.synced = data, bytes(data)
-        self.writes.clear()
+        return data
+
+
+def _apply(data: bytearray, offset: int, piece: bytes | None) -> None:
+    if piece is None:
+        _truncate(data, offset)
+    else:
+        _write(data, offset, piece)
 
 
 def _write(data: bytearray, offset: int, piece: bytes) -> None:
@@ -79,14 +126,16 @@ def _truncate(data: bytearray, size: int) -> None:
 class Disk:
     """The disk of one machine. Processes use it through `mount`."""
 
-    def __init__(self, dice: random.Random, *, holes: bool = True) -> None:
+    def __init__(self, dice: random.Random, *, holes: bool = True, sectors: bool = False) -> None:
         self._dice = dice
         self._holes = holes
+        self._sectors = sectors
         self._directories: set[Path] = {Path("/")}
         self.names: dict[Path, Inode] = {}
         self._synced_names: dict[Path, Inode] = {}
         self._changes: list[tuple[Path, dict[Path, Inode | None]]] = []  # (directory, names) not synced yet
         self.free_bytes: int | None = None  # None: as much as anybody wants
+        self.failing_syncs = 0
         self.operations = 0
         self.cuts = 0
         self._listings: dict[Path, list[str]] = {}
@@ -105,7 +154,26 @@ class Disk:
         self._listings.clear()
         self.names = dict(self._synced_names)
         for inode in dict.fromkeys(self.names.values()):
-            inode.lose_power(self._dice, holes=self._holes)
+            inode.lose_power(self._dice, holes=self._holes, sectors=self._sectors)
+
+    def flip(self, path: Path, at: int, bit: int) -> None:
+        """A bit of what is on disk rots."""
+        inode = self.names[path]
+        for data in (inode.data, inode.synced):
+            if at < len(data):
+                data[at] ^= 1 << bit
+
+    def sync(self, path: Path, inode: Inode | None) -> None:
+        """Sync a file, or a directory when there is no inode; it fails when it is to fail."""
+        if self.failing_syncs:
+            self.failing_syncs -= 1
+            if inode is not None:
+                inode.fail_sync(self._dice)
+            raise OSError(errno.EIO, "the simulated disk cannot sync", str(path))
+        if inode is not None:
+            inode.sync()
+        else:
+            self.sync_names(path)
 
     def take_space(self, wanted: int) -> int:
         """How many of `wanted` bytes fit; they are taken."""
@@ -230,7 +298,7 @@ class Mount:
     def sync_directory(self, path: Path) -> None:
         self.step()
         self._check_directory(path)
-        self.disk.sync_names(path)
+        self.disk.sync(path, None)
 
     def free_bytes(self, path: Path) -> int:
         self.step()
@@ -268,6 +336,11 @@ class MountedFile:
 
     def write(self, offset: int, data: Buffer) -> None:
         self._check(write=True)
+        growth = max(0, offset + len(data) - len(self._inode.data))
+        fits = self._mount.disk.take_space(growth)
+        if fits < growth:
+            self._mount.disk.give_space(fits)
+            raise _full(self.path)
         self._inode.write(offset, bytes(data))
 
     def read(self, offset: int, size: int) -> bytes:
@@ -285,7 +358,7 @@ class MountedFile:
 
     def sync(self) -> None:
         self._check()
-        self._inode.sync()
+        self._mount.disk.sync(self.path, self._inode)
 
     def close(self) -> None:
         self._closed = True
