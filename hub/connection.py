@@ -10,11 +10,15 @@ What is to be sent is gathered until the event loop has come round, so that one 
 from __future__ import annotations
 
 from collections import deque
-from enum import Enum, IntFlag
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from hub.intake import Client, Message
+from hub.rate import Rate
 from hub.session import Session
+from hub.session_entries import Entry, Received, Released, Taken
 from streams.mqtt import (
     Acknowledge,
     Auth,
@@ -24,15 +28,19 @@ from streams.mqtt import (
     MalformedPacket,
     Packet,
     PacketType,
+    Properties,
     Property,
     Publish,
     Reason,
+    Suback,
     Subscribe,
+    Unsuback,
     Unsubscribe,
     Will,
     encode,
 )
 from streams.mqtt.decode import decode_body, read_length
+from streams.mqtt.encode import encode_publish
 
 if TYPE_CHECKING:
     from hub.broker import Broker
@@ -42,6 +50,8 @@ CONNECT_BYTES_MAX = 64 << 10
 TOPICS_KNOWN_MAX = 64
 OUT_BYTES_MAX = 256 << 10
 UNANSWERED_MAX = 10_000
+CHECK_NS_MAX = 15_000_000_000
+"""No connection is left unlooked at for longer."""
 _SECOND_NS = 1_000_000_000
 _CONNECT = PacketType.CONNECT << 4
 _PUBLISH = PacketType.PUBLISH << 4
@@ -71,8 +81,8 @@ class State(Enum):
     ENDED = "ended"
 
 
-class Hold(IntFlag):
-    """Why nothing is read from the client now."""
+class Hold:
+    """Why nothing is read from the client now: bits. An enum would cost more than all else on the way of a message."""
 
     NOTHING = 0
     DISK = 1
@@ -80,6 +90,8 @@ class Hold(IntFlag):
     """It does not take what it is sent."""
     ANSWERS = 4
     """Too many of its messages are not acknowledged yet."""
+    RATE = 8
+    """It sends more than it may."""
 
 
 class Route(NamedTuple):
@@ -90,37 +102,48 @@ class Route(NamedTuple):
     to_pipeline: bool
 
 
-class _Take:
-    """Messages that were handed to the intake together, and the answers that wait for it."""
+class Mark(NamedTuple):
+    """A message of QoS 2 that came in, and what it is known by on the stream that it goes to (marks.py)."""
 
-    __slots__ = ("answers", "connection", "count", "done", "ids", "session", "size")
+    packet_id: int
+    mark: bytes | None
+
+
+class _Answers:
+    """Answers that leave together, once what they promise is true: their place in the queue of a connection."""
+
+    __slots__ = ("connection", "count", "data", "done", "ids", "session", "size")
 
     def __init__(
-        self, connection: Connection, session: Session, answers: bytes, count: int, ids: list[int], size: int
+        self, connection: Connection, session: Session, data: bytes, count: int, ids: Sequence[Mark] = (), size: int = 0
     ) -> None:
         self.connection = connection
         self.session = session
-        self.answers = answers
+        self.data = data
         self.count = count
-        """Answers in it."""
+        """Messages of QoS 1 and 2 that they answer."""
         self.ids = ids
-        """Identifiers of its messages of QoS 2."""
+        """Of its messages of QoS 2."""
         self.size = size
         self.done = False
 
     def on_taken(self, error: Exception | None) -> None:
+        """The intake has everything on disk, or cannot have it."""
         self.connection.on_taken(self, error)
 
 
 class Connection:
     """See the head of this file. Times are of the monotonic clock."""
 
-    def __init__(self, broker: Broker, link: Link, address: str) -> None:
+    def __init__(self, broker: Broker, link: Link, address: str, *, certificate: str | None = None) -> None:
         self._broker = broker
         self._link = link
         self._counters = broker.counters
         self._settings = broker.settings
+        self._packet_bytes_max = broker.settings.packet_bytes_max
         self.address = address
+        self.certificate = certificate
+        """The name in the certificate that the client showed."""
         self.state = State.NEW
         self.version = 4
         self.client: Client | None = None
@@ -128,23 +151,39 @@ class Connection:
         self.keepalive_s = 0
         self.packet_bytes_max = 0
         """Largest packet that the client takes; 0: any."""
+        self.receive_maximum = 0
+        """Messages of QoS 1 and 2 that it may have unacknowledged (5.0)."""
+        self.aliases_max = 0
+        """Topic aliases that it takes."""
+        self.wants_reasons = False
+        """It takes reason strings wherever they may stand (5.0, 3.1.2.11.7)."""
         self.heard_ns = broker.now_ns()
         self.ended_ns = 0
+        self.welcomed = False
+        """Its CONNACK is on its way: now it may be sent messages."""
         self._session: Session | None = None
         self._hold = Hold.NOTHING
         self._stalled_ns: int | None = None
-        self._rest = bytearray()
+        self._rate: Rate | None = None
+        self._rest = b""
         self._needed = 0
         """Bytes that must be in `_rest` before it is worth another look."""
-        self._routes: dict[bytes, Route] = {}
+        self._parts: list[bytes] = []
+        """What came behind `_rest`."""
+        self._known: dict[bytes, str] = {}
+        """Topics for the pipeline that are the client's."""
+        self._routes: dict[str, Route] = {}
         self._aliases: dict[int, str] = {}
+        self._aliases_out: dict[str, int] = {}
         self._out: list[bytes] = []
         self._out_bytes = 0
-        self._takes: deque[_Take] = deque()
+        self._answers: deque[_Answers] = deque()
         self._unanswered = 0
         self._batch: list[Message] = []
-        self._answers: list[bytes] = []
-        self._ids: list[int] = []
+        self._batch_answers: list[bytes] = []
+        self._batch_ids: list[Mark] = []
+        self._early: list[bytes] = []
+        """What is to be sent behind its CONNACK."""
 
     @property
     def session(self) -> Session:
@@ -159,100 +198,113 @@ class Connection:
 
     def receive(self, data: bytes) -> None:
         """Bytes came from the client, cut anywhere."""
-        if self.ended:
+        if self.state is State.ENDED:
             return
-        self.heard_ns = self._broker.now_ns()
+        self.heard_ns = self._broker.next_tick_ns
         self._counters["bytes_in"] += len(data)
         if self._rest:
-            self._rest += data
-            if len(self._rest) < self._needed:
+            self._parts.append(data)
+            self._needed -= len(data)
+            if self._needed > 0:
                 return
-            data = bytes(self._rest)
-            self._rest.clear()
+            data = b"".join((self._rest, *self._parts))
+            self._rest = b""
+            self._parts.clear()
         try:
             at = self._read(data)
         except MalformedPacket as error:
             self._hand_over()  # what came before it is good
             self._broker.on_malformed(self, error, data)
             return
-        self._hand_over()
+        if self._batch:
+            self._hand_over()
         if at < len(data) and not self.ended:
-            self._rest += data[at:]
+            self._rest = data[at:]
+        if self._rate is not None:
+            self._check_rate()
 
     def _read(self, data: bytes) -> int:
-        """Handle every whole packet; returns where the first that is not whole begins."""
+        """Handle every whole packet; returns where the first that is not whole begins.
+
+        Nearly all are a PUBLISH of QoS 0 or 1, without properties, not retained, for the pipeline, on a topic that was
+        used before. They are taken here; anything else goes the long way, which knows every rule.
+        """
         at, end = 0, len(data)
-        while end - at >= 2 and not self.ended:
+        known = self._known
+        while end - at >= 2:
             first, length, start = data[at], data[at + 1], at + 2
-            if first != _CONNECT and self.state is State.NEW:  # known before a length that means nothing has come
-                raise MalformedPacket("the first packet must be a CONNECT", reason=Reason.PROTOCOL_ERROR)
             if length & 0x80:
-                header = read_length(data, at)
-                if header is None:
-                    self._needed = end - at + 1
-                    return at
-                start, length = header
+                if end - at >= 3 and data[start] < 0x80 and data[start]:
+                    length, start = (length & 0x7F) | data[start] << 7, start + 1
+                else:
+                    if first != _CONNECT and self.state is State.NEW:  # before a length that means nothing has come
+                        raise MalformedPacket("the first packet must be a CONNECT", reason=Reason.PROTOCOL_ERROR)
+                    header = read_length(data, at)
+                    if header is None:
+                        self._needed = 1
+                        return at
+                    start, length = header
             stop = start + length
             if stop > end:
+                if first != _CONNECT and self.state is State.NEW:
+                    raise MalformedPacket("the first packet must be a CONNECT", reason=Reason.PROTOCOL_ERROR)
                 self._check_size(stop - at)
-                self._needed = stop - at
+                self._needed = stop - end
                 return at
-            if first == _PINGREQ and not length and self.state is State.CONNECTED:
-                self.send_bytes(_PINGRESP)
-            elif first & 0xF0 == _PUBLISH and self.state is State.CONNECTED:
-                if stop - at > self._settings.packet_bytes_max or not self._publish_known(data, first, start, stop):
-                    self._check_size(stop - at)
-                    self._on_publish(decode_body(first, data[start:stop], self.version))
-            else:
-                self._check_size(stop - at)
-                self._on_packet(decode_body(first, data[start:stop], self.version))
+            if first & 0xF5 == _PUBLISH and length > 4 and known:
+                body = start + 2 + (data[start] << 8 | data[start + 1])
+                topic = known.get(data[start + 2 : body])
+                if topic is not None and first != _PUBLISH | 8:
+                    qos = first >> 1 & 1
+                    if qos:
+                        packet_id = data[body : body + 2]
+                        body += 2
+                    plain = body <= stop and stop - at <= self._packet_bytes_max and (not qos or packet_id != b"\0\0")
+                    if plain and self.version == 5:
+                        plain = body < stop and not data[body] and not (qos and self._is_full())
+                        body += 1
+                    if plain:
+                        self._batch.append(Message(topic, data[body:stop], qos))
+                        if qos:
+                            self._batch_answers.append(_PUBACK + packet_id)
+                        at = stop
+                        continue
+            self._on_any(first, data, at, start, stop)
+            if self.ended:
+                break
             at = stop
-        self._needed = 2
+        self._needed = 2 - (end - at)
         return at
 
+    def _on_any(self, first: int, data: bytes, at: int, start: int, stop: int) -> None:
+        """Handle the packet from `at` to `stop`, whose body begins at `start`."""
+        if first != _CONNECT and self.state is State.NEW:
+            raise MalformedPacket("the first packet must be a CONNECT", reason=Reason.PROTOCOL_ERROR)
+        if first == _PINGREQ and start == stop:
+            self.send_bytes(_PINGRESP)
+            return
+        self._check_size(stop - at)
+        packet = decode_body(first, data[start:stop], self.version)
+        if isinstance(packet, Publish):
+            self._on_publish(packet)
+        else:
+            self._on_packet(packet)
+
     def _check_size(self, size: int) -> None:
-        limit = self._settings.packet_bytes_max
+        limit = self._packet_bytes_max
         if self.state is State.NEW:
             limit = min(limit, CONNECT_BYTES_MAX)
         if size > limit:
+            self._counters["oversized_packets"] += 1
             text = f"a packet of {size} bytes is above the limit of {limit}"
             raise MalformedPacket(text, reason=Reason.PACKET_TOO_LARGE)
 
-    def _publish_known(self, data: bytes, first: int, start: int, stop: int) -> bool:
-        """A PUBLISH of QoS 0 or 1, without properties, for the pipeline, on a topic that was used before.
-
-        Nearly all are; anything else is False and goes the long way, which knows every rule.
-        """
-        if first & 5 or first & 0b1010 == 0b1000 or stop < start + 4:  # retained, QoS 2, or a duplicate of QoS 0
-            return False
-        at = start + 2 + (data[start] << 8 | data[start + 1])
-        route = self._routes.get(data[start + 2 : at])
-        if route is None or not route.to_pipeline or not route.allowed:
-            return False
-        qos = first >> 1 & 1
-        if qos:
-            packet_id = data[at : at + 2]
-            at += 2
-            if at > stop or packet_id == b"\0\0":
-                return False
-        if self.version == 5:
-            if at >= stop or data[at] or (qos and self._is_full()):
-                return False
-            at += 1
-        elif at > stop:
-            return False
-        self._batch.append(Message(route.topic, data[at:stop], qos))
-        if qos:
-            self._answers.append(_PUBACK + packet_id)
-        return True
-
-    def _on_publish(self, packet: Packet) -> None:
-        assert isinstance(packet, Publish)
+    def _on_publish(self, packet: Publish) -> None:
         topic = self._resolve_alias(packet)
         route = self._route(topic)
         if packet.qos and self.version == 5 and self._is_full():
             raise MalformedPacket(
-                f"more than {self._settings.receive_maximum} messages are unacknowledged",
+                f"more than {self.receive_maximum} messages are unacknowledged",
                 reason=Reason.RECEIVE_MAXIMUM_EXCEEDED,
             )
         if Property.SUBSCRIPTION_IDENTIFIER in packet.properties:
@@ -269,21 +321,58 @@ class Connection:
             self._pass_on(packet, topic)
 
     def _collect(self, packet: Publish, topic: str) -> None:
-        self._batch.append(Message(topic, packet.payload, packet.qos, packet.retain))
-        if packet.qos:
-            self._answers.append((_PUBACK if packet.qos == 1 else _PUBREC) + packet.packet_id.to_bytes(2, "big"))
+        content_type = packet.properties.get(Property.CONTENT_TYPE)
+        mark = None
         if packet.qos == 2:
-            self._ids.append(packet.packet_id)
+            if self.session.kept:
+                mark = self._broker.mark(self.session, packet.packet_id)
+            self._batch_ids.append(Mark(packet.packet_id, mark))
+        self._batch.append(
+            Message(
+                topic,
+                packet.payload,
+                packet.qos,
+                packet.retain,
+                content_type if isinstance(content_type, str) else None,
+                mark,
+            )
+        )
+        if packet.qos:
+            kind = _PUBACK if packet.qos == 1 else _PUBREC
+            self._batch_answers.append(kind + packet.packet_id.to_bytes(2, "big"))
 
     def _pass_on(self, packet: Publish, topic: str) -> None:
+        """To those who subscribed. It is acknowledged when those of them who may be absent are sure to get it."""
         assert self.client is not None
-        reached = self._broker.route(topic, packet, sender=self.client.client_id)
-        if packet.qos == 2:
-            self.session.end_taking(packet.packet_id, taken=True)
-        if packet.qos:
-            kind = PacketType.PUBACK if packet.qos == 1 else PacketType.PUBREC
-            reason = Reason.SUCCESS if reached else Reason.NO_MATCHING_SUBSCRIBERS
-            self._answer(encode(Acknowledge(kind, packet.packet_id, reason), self.version))
+        sender, session = self.client.client_id, self.session
+        if self._rate is not None:
+            self._rate.spend(1)
+        if not packet.qos:
+            self._broker.route(topic, packet, sender=sender)
+            return
+        kept: list[Exception | None] = []
+        answers: _Answers | None = None
+
+        def on_kept(error: Exception | None) -> None:
+            kept.append(error)
+            if answers is not None:
+                self.on_taken(answers, error)
+
+        extra = [Taken(sender, packet.packet_id)] if packet.qos == 2 and session.kept else []
+        routed = self._broker.route(topic, packet, sender=sender, extra=extra, on_kept=on_kept)
+        kind = PacketType.PUBACK if packet.qos == 1 else PacketType.PUBREC
+        reason = Reason.SUCCESS if routed.reached else Reason.NO_MATCHING_SUBSCRIBERS
+        data = encode(Acknowledge(kind, packet.packet_id, reason), self.version)
+        if not routed.waits:
+            if packet.qos == 2:
+                session.end_taking(packet.packet_id, taken=True)
+            self._answer(data)
+            return
+        answers = self.reserve(1, [Mark(packet.packet_id, None)] if packet.qos == 2 else (), len(packet.payload))
+        answers.data = data
+        self._broker.add_undurable(answers.size)
+        if kept:
+            self.on_taken(answers, kept[0])
 
     def _refuse(self, packet: Publish, topic: str) -> None:
         """A topic that is not the client's. 3.1.1 has no word for it but the end, and a PUBACK would be a lie."""
@@ -294,7 +383,10 @@ class Connection:
             self.end(Reason.NOT_AUTHORIZED, f"it may not publish to {topic[:100]!r}")
             return
         kind = PacketType.PUBACK if packet.qos == 1 else PacketType.PUBREC
-        self._answer(encode(Acknowledge(kind, packet.packet_id, Reason.NOT_AUTHORIZED), self.version))
+        text = f"you may not publish to {topic[:100]}" if self.wants_reasons else ""
+        properties: Properties = {Property.REASON_STRING: text} if text else {}
+        refusal = Acknowledge(kind, packet.packet_id, Reason.NOT_AUTHORIZED, properties)
+        self._answer(self._fitting(refusal) or encode(replace(refusal, properties={}), self.version))
 
     def _resolve_alias(self, packet: Publish) -> str:
         alias = packet.properties.get(Property.TOPIC_ALIAS)
@@ -312,17 +404,19 @@ class Connection:
 
     def _route(self, topic: str) -> Route:
         """Judged once for a topic and connection."""
-        name = topic.encode()
-        route = self._routes.get(name)
+        route = self._routes.get(topic)
         if route is None:
             assert self.client is not None
             if len(self._routes) >= TOPICS_KNOWN_MAX:
                 self._routes.clear()
-            route = self._routes[name] = self._broker.route_of(self.client, topic)
+                self._known.clear()
+            route = self._routes[topic] = self._broker.route_of(self.client, topic)
+            if route.allowed and route.to_pipeline:
+                self._known[topic.encode()] = topic
         return route
 
     def _is_full(self) -> bool:
-        return self._unanswered + len(self._answers) + self.session.taken >= self._settings.receive_maximum
+        return self._unanswered + len(self._batch_answers) + self.session.taken >= self.receive_maximum
 
     def _on_packet(self, packet: Packet) -> None:
         if self.state is State.NEW:
@@ -350,87 +444,201 @@ class Connection:
             case PacketType.PUBACK:
                 session.on_puback(packet_id, failed=failed)
             case PacketType.PUBREC:
-                known = session.on_pubrec(packet_id, failed=failed)
-                if not failed:
-                    self._answer_release(PacketType.PUBREL, packet_id, known)
+                self._on_pubrec(session, packet_id, failed)
             case PacketType.PUBREL:
-                self._answer_release(PacketType.PUBCOMP, packet_id, session.on_pubrel(packet_id))
+                self._on_pubrel(session, packet_id)
             case _:
                 session.on_pubcomp(packet_id)
-        self.pump()
+        if session.settled:
+            self._broker.to_settle(session)
+        if session.has_waiting:
+            self.pump()
 
-    def _answer_release(self, kind: PacketType, packet_id: int, known: bool) -> None:
-        reason = Reason.SUCCESS if known else Reason.PACKET_IDENTIFIER_NOT_FOUND
-        self.send(Acknowledge(kind, packet_id, reason))
+    def _on_pubrec(self, session: Session, packet_id: int, failed: bool) -> None:
+        """A release promises that the message will not be sent again: it must be on disk before it goes out."""
+        if failed:
+            session.on_pubrec(packet_id, failed=True)
+            return
+        due = session.receives(packet_id)
+        if not due:
+            known = Reason.SUCCESS if due is False else Reason.PACKET_IDENTIFIER_NOT_FOUND
+            self.send(Acknowledge(PacketType.PUBREL, packet_id, known))
+            return
+
+        def go_on() -> None:
+            session.on_pubrec(packet_id)
+
+        self._answer_when_kept(session, Received(session.client_id, (packet_id,)), PacketType.PUBREL, packet_id, go_on)
+
+    def _on_pubrel(self, session: Session, packet_id: int) -> None:
+        """After PUBCOMP the client may use the number for another message: it must be free on disk too."""
+        if not session.release(packet_id):
+            self.send(Acknowledge(PacketType.PUBCOMP, packet_id, Reason.PACKET_IDENTIFIER_NOT_FOUND))
+            return
+
+        def go_on() -> None:
+            session.on_released(packet_id)
+
+        def go_back() -> None:
+            session.on_released(packet_id, released=False)
+
+        entry = Released(session.client_id, (packet_id,))
+        self._answer_when_kept(session, entry, PacketType.PUBCOMP, packet_id, go_on, go_back)
+
+    def _answer_when_kept(
+        self,
+        session: Session,
+        entry: Entry,
+        kind: PacketType,
+        packet_id: int,
+        go_on: Callable[[], None],
+        go_back: Callable[[], None] = lambda: None,
+    ) -> None:
+        if not session.kept:
+            go_on()
+            self.send(Acknowledge(kind, packet_id))
+            return
+        answers = self.reserve(0)
+        answers.data = encode(Acknowledge(kind, packet_id), self.version)
+
+        def on_kept(error: Exception | None) -> None:
+            if error is None:
+                go_on()
+            else:
+                go_back()
+            self.on_kept(answers, error)
+
+        self._broker.keep([entry], on_kept)
 
     # -- the pipeline ------------------------------------------------------------------------------------------------
 
     def _hand_over(self) -> None:
         """Give the intake what came with this read."""
-        if not self._batch or self.client is None:
+        messages = self._batch
+        if not messages or self.client is None:
             return
-        messages, answers, ids = self._batch, self._answers, self._ids
-        self._batch, self._answers, self._ids = [], [], []
-        size = sum([len(message.payload) for message in messages]) + 100 * len(messages)
-        take = _Take(self, self.session, b"".join(answers), len(answers), ids, size)
-        self._takes.append(take)
-        self._unanswered += take.count
+        if self._rate is not None:
+            self._rate.spend(len(messages))
+        data, ids = self._batch_answers, self._batch_ids
+        if len(messages) == 1:
+            size = len(messages[0].payload) + 100
+        else:
+            size = sum([len(message.payload) for message in messages]) + 100 * len(messages)
+        answers = _Answers(self, self.session, b"".join(data), len(data), ids, size)
+        self._batch, self._batch_answers = [], []
+        if ids:
+            self._batch_ids = []
+        self._answers.append(answers)
+        self._unanswered += answers.count
         if self._unanswered > UNANSWERED_MAX:
             self.hold(Hold.ANSWERS)
-        self._broker.take(self.client, messages, size, take.on_taken)
+        self._broker.take(self.client, messages, size, answers.on_taken)
 
-    def on_taken(self, take: _Take, error: Exception | None) -> None:
-        """The intake has everything of `take` on disk, or cannot have it."""
-        self._broker.on_durable(take.size)
-        for packet_id in take.ids:
-            take.session.end_taking(packet_id, taken=error is None)
+    def on_taken(self, answers: _Answers, error: Exception | None) -> None:
+        """Messages are on disk, or cannot be."""
+        self._broker.on_durable(answers.size)
+        session = answers.session
+        if answers.ids:
+            self._broker.on_taken_once(session, answers.ids, taken=error is None)
         if error is not None:
-            self._broker.on_intake_refusal(self, take.count, error)
-        elif self.ended:
-            self._broker.answer_elsewhere(take.session, b"".join(_PUBREC + n.to_bytes(2, "big") for n in take.ids))
+            self._broker.on_intake_refusal(self, answers.count, error)
+        elif self.state is State.ENDED:
+            if answers.ids:
+                data = b"".join([_PUBREC + each.packet_id.to_bytes(2, "big") for each in answers.ids])
+                self._broker.answer_elsewhere(session, data)
         else:
-            take.done = True
+            answers.done = True
+            self._release_answers()
+
+    def on_kept(self, answers: _Answers, error: Exception | None) -> None:
+        """What the answers promise is on disk, or cannot be."""
+        if error is not None:
+            self._broker.on_intake_refusal(self, 0, error)
+        elif self.state is not State.ENDED:
+            answers.done = True
             self._release_answers()
 
     def _release_answers(self) -> None:
-        takes = self._takes
-        while takes and takes[0].done:
-            take = takes.popleft()
-            self._unanswered -= take.count
-            self.send_bytes(take.answers)
+        if not self.welcomed:
+            return
+        waiting = self._answers
+        while waiting and waiting[0].done:
+            answers = waiting.popleft()
+            self._unanswered -= answers.count
+            self.send_bytes(answers.data)
         if self._hold & Hold.ANSWERS and self._unanswered < UNANSWERED_MAX // 2:
             self.release(Hold.ANSWERS)
+
+    def reserve(self, count: int, ids: Sequence[Mark] = (), size: int = 0) -> _Answers:
+        """A place in the queue for answers that are not ready yet; behind all that came before."""
+        self._hand_over()
+        answers = _Answers(self, self.session, b"", count, ids, size)
+        self._answers.append(answers)
+        self._unanswered += count
+        if self._unanswered > UNANSWERED_MAX:
+            self.hold(Hold.ANSWERS)
+        return answers
 
     def _answer(self, data: bytes) -> None:
         """Answer a PUBLISH behind the answers to those before it."""
         if self._batch:
-            self._answers.append(data)
-        elif self._takes:
-            take = _Take(self, self.session, data, 1, [], 0)
-            take.done = True
-            self._takes.append(take)
-            self._unanswered += 1
-            if self._unanswered > UNANSWERED_MAX:
-                self.hold(Hold.ANSWERS)
+            self._batch_answers.append(data)
+        elif self._answers:
+            answers = self.reserve(1)
+            answers.data, answers.done = data, True
         else:
             self.send_bytes(data)
 
     # -- out ---------------------------------------------------------------------------------------------------------
 
-    def welcome(self, client: Client, session: Session, answer: Connack, *, receive_maximum: int) -> None:
-        """The CONNECT is accepted: answer it, then send again what the client has not acknowledged before."""
+    def accept(self, client: Client, session: Session) -> None:
+        """The CONNECT is accepted; what the client sends is taken, but it is sent nothing before its `welcome`."""
         self.client, self._session = client, session
         self.state = State.CONNECTED
+        limit = self._settings.client_messages_per_s_max
+        if limit:
+            self._rate = Rate(limit, self._broker.now_ns())
+
+    def welcome(self, answer: Connack, releases: Sequence[Acknowledge]) -> None:
+        """Answer the CONNECT, then send again what the client has not acknowledged before."""
+        if self.ended:
+            return
+        self.welcomed = True
         self.send(answer)
-        for packet in session.resume(receive_maximum=receive_maximum):
+        self.send_bytes(b"".join(self._early))
+        self._early.clear()
+        for packet in releases:
             self.send(packet)
+        self._release_answers()
         self.pump()
 
+    def refuse(self, reason: Reason, text: str) -> None:
+        """Answer the CONNECT with a refusal, and end."""
+        self.welcomed = True
+        properties: Properties = {Property.REASON_STRING: text} if self.version >= 5 and text else {}
+        self.send(Connack(False, reason, properties))
+        self.finish(f"its CONNECT was refused: {text or reason.name}")
+
     def send(self, packet: Packet) -> None:
-        self.send_bytes(encode(packet, self.version))
+        data = self._fitting(packet)
+        if data is None:  # only what explains can be left out (5.0, 3.2.2.3.6)
+            assert isinstance(packet, (Acknowledge, Connack, Disconnect, Auth, Suback, Unsuback))
+            data = encode(replace(packet, properties=_needed_of(packet)), self.version)
+        self.send_bytes(data)
+
+    def encoded(self, packet: Packet) -> bytes:
+        return encode(packet, self.version)
+
+    def _fitting(self, packet: Packet) -> bytes | None:
+        """The bytes of a packet; None when the client does not take that many."""
+        data = encode(packet, self.version)
+        return None if self.packet_bytes_max and len(data) > self.packet_bytes_max else data
 
     def send_bytes(self, data: bytes) -> None:
-        if self.ended or not data:
+        if not data or self.state is State.ENDED:
+            return
+        if not self.welcomed and self.state is State.CONNECTED:
+            self._early.append(data)
             return
         if not self._out:
             self._broker.to_flush(self)
@@ -440,35 +648,59 @@ class Connection:
     def pump(self) -> None:
         """Take messages out of the session, as far as the client's window and the socket allow."""
         session = self._session
-        if session is None or self.state is not State.CONNECTED or not session.has_waiting:
+        if session is None or not self.welcomed or self.state is not State.CONNECTED or not session.has_waiting:
             return
         now_ns = self._broker.now_ns()
         while self._stalled_ns is None and self._out_bytes < OUT_BYTES_MAX:
             packet = session.next(now_ns)
             if packet is None:
-                return
-            data = encode(packet, self.version)
+                break
+            data = self._encoded_publish(packet)
             if self.packet_bytes_max and len(data) > self.packet_bytes_max:
                 self._counters["too_large_for_client"] += 1
                 session.abandon(packet.packet_id)
                 continue
             self._counters["messages_out"] += 1
             self.send_bytes(data)
+        if session.settled:
+            self._broker.to_settle(session)
+
+    def _encoded_publish(self, packet: Publish) -> bytes:
+        """With an alias instead of its topic, where the client takes one (5.0, 3.3.2.3.4)."""
+        if not self.aliases_max:
+            return encode_publish(packet, self.version)
+        aliases = self._aliases_out
+        alias = aliases.get(packet.topic)
+        if alias is not None:
+            packet = replace(packet, topic="", properties={**packet.properties, Property.TOPIC_ALIAS: alias})
+        elif len(aliases) < self.aliases_max:
+            number = len(aliases) + 1
+            named = replace(packet, properties={**packet.properties, Property.TOPIC_ALIAS: number})
+            data = encode_publish(named, self.version)
+            if not self.packet_bytes_max or len(data) <= self.packet_bytes_max:
+                aliases[packet.topic] = number
+            return data
+        return encode_publish(packet, self.version)
 
     def flush(self) -> None:
         """Write what was gathered; then there may be room for more."""
-        if self._out:
-            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
-            self._out.clear()
+        out = self._out
+        if out:
+            data = out[0] if len(out) == 1 else b"".join(out)
+            out.clear()
             self._out_bytes = 0
             self._counters["bytes_out"] += len(data)
             self._link.write(data)
-        self.pump()
+        session = self._session
+        if session is not None and session.has_waiting:
+            self.pump()
 
     def on_stalled(self) -> None:
         """The client takes less than it is sent: nothing more is sent, and nothing read that would need an answer."""
         self._stalled_ns = self._broker.now_ns()
+        self._counters["stalls"] += 1
         self.hold(Hold.CLIENT)
+        self._broker.check_soon(self, self._settings.send_timeout_s)
 
     def on_drained(self) -> None:
         self._stalled_ns = None
@@ -477,41 +709,67 @@ class Connection:
 
     # -- time and the end --------------------------------------------------------------------------------------------
 
-    def hold(self, why: Hold) -> None:
+    def hold(self, why: int) -> None:
         """Read nothing from the client until `why` is released."""
         if not self._hold and not self.ended:
             self._link.pause_reading()
         self._hold |= why
 
-    def release(self, why: Hold) -> None:
+    def release(self, why: int) -> None:
         if not self._hold & why:
             return
         self._hold &= ~why
         if not self._hold and not self.ended:
             self.heard_ns = self._broker.now_ns()  # its silence was ours
+            self._broker.check_soon(self, 1.5 * self.keepalive_s or self._settings.connect_timeout_s)
             self._link.resume_reading()
 
-    def check_time(self, now_ns: int) -> None:
-        """End the connection when the client was silent, or deaf, for too long."""
+    def check_time(self, now_ns: int) -> int | None:
+        """End the connection when the client was silent, or deaf, for too long; returns when to look again."""
         if self.ended:
-            return
+            return None
         settings = self._settings
-        if self._stalled_ns is not None and now_ns - self._stalled_ns > settings.send_timeout_s * _SECOND_NS:
-            self._counters["send_timeouts"] += 1
-            self.end(Reason.UNSPECIFIED_ERROR, f"it took nothing for {settings.send_timeout_s:g} s")
-        if self._hold or self.ended:
-            return
-        silent_ns = now_ns - self.heard_ns
-        if self.state is State.NEW and silent_ns > settings.connect_timeout_s * _SECOND_NS:
-            self._counters["connect_timeouts"] += 1
-            self.end(Reason.KEEP_ALIVE_TIMEOUT, f"no CONNECT within {settings.connect_timeout_s:g} s")
-        elif self.keepalive_s and silent_ns > 1.5 * self.keepalive_s * _SECOND_NS:
-            self._counters["keepalive_timeouts"] += 1
-            self.end(Reason.KEEP_ALIVE_TIMEOUT, f"nothing was heard for 1.5 keep-alives of {self.keepalive_s} s")
+        again_ns = now_ns + CHECK_NS_MAX
+        if self._stalled_ns is not None:
+            due_ns = self._stalled_ns + round(settings.send_timeout_s * _SECOND_NS)
+            if now_ns > due_ns:
+                self._counters["send_timeouts"] += 1
+                self.end(Reason.UNSPECIFIED_ERROR, f"it took nothing for {settings.send_timeout_s:g} s")
+                return None
+            again_ns = min(again_ns, due_ns)
+        if self._hold & Hold.RATE:
+            self._check_rate()
+        if self._hold:
+            return again_ns
+        if self.state is State.NEW:
+            due_ns = self.heard_ns + round(settings.connect_timeout_s * _SECOND_NS)
+            counter, reason = "connect_timeouts", f"no CONNECT within {settings.connect_timeout_s:g} s"
+        elif self.keepalive_s:
+            due_ns = self.heard_ns + round(1.5 * self.keepalive_s * _SECOND_NS)
+            counter, reason = "keepalive_timeouts", f"nothing was heard for 1.5 keep-alives of {self.keepalive_s} s"
+        else:
+            return again_ns
+        if now_ns > due_ns:
+            self._counters[counter] += 1
+            self.end(Reason.KEEP_ALIVE_TIMEOUT, reason)
+            return None
+        return min(again_ns, due_ns)
+
+    def _check_rate(self) -> None:
+        """Read nothing for a while from a client that sends more than it may."""
+        assert self._rate is not None
+        wait_ns = self._rate.wait_ns(self._broker.now_ns())
+        if wait_ns > 0:
+            if not self._hold & Hold.RATE:
+                self._counters["rate_pauses"] += 1
+            self.hold(Hold.RATE)
+            self._broker.check_soon(self, wait_ns / _SECOND_NS)
+        else:
+            self.release(Hold.RATE)
 
     def end(self, reason: int, text: str) -> None:
         """End the connection from our side; MQTT 5 is told why."""
-        if self.state is State.CONNECTED and self.version >= 5:
+        if self.state is State.CONNECTED and self.welcomed and self.version >= 5:
             self.send(Disconnect(reason, {Property.REASON_STRING: text[:200]}))
         self.finish(text)
 
@@ -529,3 +787,9 @@ class Connection:
         self._link.close()
         if was_connected:
             self._broker.on_left(self, text)
+
+
+def _needed_of(packet: Acknowledge | Connack | Disconnect | Auth | Suback | Unsuback) -> Properties:
+    """The properties of a packet without those that only explain."""
+    explain = (Property.REASON_STRING, Property.USER_PROPERTY)
+    return {name: value for name, value in packet.properties.items() if name not in explain}

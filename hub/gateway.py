@@ -9,8 +9,9 @@ import resource
 import socket
 from collections import Counter
 from collections.abc import Callable
+from typing import cast
 
-from hub.broker import Broker
+from hub.broker import TICK_NS, Broker, Memory
 from hub.connection import Connection, Hold
 from hub.gateway_settings import GatewaySettings
 from hub.intake import Authority, Client, Intake
@@ -21,7 +22,7 @@ from streams.mqtt import Properties, Property, Publish, Reason
 
 _log = logging.getLogger("penstock.hub.gateway")
 
-TICK_S = 0.5
+TICK_S = TICK_NS / 1e9
 STOP_TIMEOUT_S = 5.0
 GOODBYE_TIMEOUT_S = 1.0
 CLOSE_TIMEOUT_S = 5.0
@@ -34,12 +35,21 @@ FILES_BESIDE_CONNECTIONS = 256
 class Gateway:
     """An MQTT 3.1.1 and 5.0 server. All methods are called in the event loop."""
 
-    def __init__(self, settings: GatewaySettings, *, intake: Intake, authority: Authority, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        *,
+        intake: Intake,
+        authority: Authority,
+        clock: Clock,
+        memory: Memory | None = None,
+    ) -> None:
         self.settings = settings
         self.buffer = memoryview(bytearray(RECEIVE_BYTES))
         """What every socket is read into: a read is over before the next one begins."""
-        self.broker = Broker(settings, intake=intake, authority=authority, clock=clock, wake=self._wake)
+        self.broker = Broker(settings, intake=intake, authority=authority, clock=clock, wake=self._wake, memory=memory)
         self.protocols: set[_Protocol] = set()
+        self._closing: set[_Protocol] = set()
         self._server: asyncio.Server | None = None
         self._ticker: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -98,7 +108,8 @@ class Gateway:
     ) -> int:
         """Publish to all subscribers; returns how many sessions took it."""
         properties: Properties = {} if expiry_s is None else {Property.MESSAGE_EXPIRY_INTERVAL: expiry_s}
-        return self.broker.route(topic, Publish(topic, payload, qos, 0, retain, False, properties), sender=None)
+        packet = Publish(topic, payload, qos, 0, retain, False, properties)
+        return self.broker.route(topic, packet, sender=None).reached
 
     def publish_to(
         self, client_id: str, topic: str, payload: bytes, *, qos: int = 1, on_delivered: OnDelivered | None = None
@@ -119,7 +130,12 @@ class Gateway:
     def gone(self, protocol: _Protocol) -> None:
         """Its socket is closed."""
         self.protocols.discard(protocol)
+        self._closing.discard(protocol)
         self._settled.set()
+
+    def closing(self, protocol: _Protocol) -> None:
+        """It was said goodbye to, and has to go."""
+        self._closing.add(protocol)
 
     def _wake(self) -> None:
         if self._loop is None:
@@ -144,7 +160,7 @@ class Gateway:
             await asyncio.sleep(TICK_S)
             try:
                 self.broker.tick()
-                for protocol in list(self.protocols):
+                for protocol in list(self._closing):
                     protocol.check_time(self.broker.now_ns())
             except Exception:  # one bad session must not stop the clock of all others
                 _log.exception("the timeouts of the gateway failed")
@@ -158,12 +174,14 @@ class _Protocol(asyncio.BufferedProtocol):
         self._buffer = gateway.buffer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods alone
+        self.write = self._transport.write
+        self.pause_reading = self._transport.pause_reading
+        self.resume_reading = self._transport.resume_reading
+        self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         _set_keepalive(transport.get_extra_info("socket"))
         host, port, *_ = transport.get_extra_info("peername") or ("?", 0)
-        self._connection = Connection(self._gateway.broker, transport, f"{host}:{port}")
+        self._connection = Connection(self._gateway.broker, self, f"{host}:{port}")
         self._gateway.protocols.add(self)
         self._gateway.broker.open(self._connection)
 
@@ -182,6 +200,11 @@ class _Protocol(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._gateway.broker.closed(self._connection, str(exc) if exc else "the client closed the connection")
         self._gateway.gone(self)
+
+    def close(self) -> None:
+        """Send what was written, then end."""
+        self._gateway.closing(self)
+        self._transport.close()
 
     def check_time(self, now_ns: int) -> None:
         """A peer that does not read its goodbye is cut off."""

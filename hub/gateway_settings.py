@@ -26,6 +26,12 @@ class GatewaySettings:
     connections_max: int = setting(
         10_000, "Connections at the same time; more are refused.", minimum=1, maximum=1_000_000
     )
+    half_open_max: int = setting(
+        5_000, "Connections that have not said CONNECT; of more, the oldest is closed.", minimum=1, maximum=1_000_000
+    )
+    client_messages_per_s_max: int = setting(
+        0, "Messages a second that one client may send; who sends more is read from more slowly. 0: any.", minimum=0
+    )
     packet_bytes_max: int = setting(1 << 20, "Largest packet that a client may send.", minimum=1024, maximum=64 << 20)
     connect_timeout_s: float = setting(10.0, "A connection that has not said CONNECT by then is closed.", minimum=0.1)
     send_timeout_s: float = setting(

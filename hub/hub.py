@@ -19,12 +19,15 @@ from hub.commands import Commands
 from hub.control import ControlApi
 from hub.dispatch import Dispatcher
 from hub.events import Event
+from hub.fast_loop import fast_loop
 from hub.gateway import Gateway
 from hub.ingest import Ingest
 from hub.journal import Journal
 from hub.keys import Keys
 from hub.projections import Projections
 from hub.registry import Registry
+from hub.session_log import SEGMENT_BYTES as SESSION_SEGMENT_BYTES
+from hub.session_log import SessionLog
 from hub.settings import HubSettings
 from streams import names
 from streams.clock import Clock, SystemClock
@@ -37,6 +40,8 @@ _log = logging.getLogger("penstock.hub")
 
 OWNER = "penstock hub"
 RETENTION_S = 60.0
+SESSIONS_S = 2.0
+MARKS_S = 30.0
 DAY_S = 86_400.0
 
 
@@ -47,7 +52,8 @@ def run(settings: HubSettings, data: Path) -> int:
     """
     lock = DirectoryLock(data / "hub", owner=OWNER)
     try:
-        return asyncio.run(_run(settings, data))
+        with asyncio.Runner(loop_factory=fast_loop()) as runner:
+            return runner.run(_run(settings, data))
     finally:
         lock.release()
 
@@ -97,7 +103,10 @@ class Hub:
         self.admission = Admission(
             DefaultAuthority(settings.mqtt), settings.devices, self.registry, clock=clock, metrics=self.metrics
         )
-        self.gateway = Gateway(settings.mqtt, intake=self._ingest, authority=self.admission, clock=clock)
+        self._sessions = SessionLog(self._journal, clock)
+        self.gateway = Gateway(
+            settings.mqtt, intake=self._ingest, authority=self.admission, clock=clock, memory=self._sessions
+        )
         self._log: EventLog | None = None
         self._show_gateway()
 
@@ -107,8 +116,11 @@ class Hub:
         try:
             folded = await asyncio.to_thread(self._start_projections, log)
             self._log = log
-            self._journal.attach(log)
+            self._journal.attach(log, {name: each.partitions for name, each in self._streams().items()})
             self._ingest.correct("the hub was restarted")
+            self._sessions.restore(log, self.gateway.broker, self._folded())
+            self.gateway.broker.restored()
+            await self._note_positions()
             await self.gateway.start()
             try:
                 async with serving(ControlApi(self).application(), self._data / "run" / "hub.sock"):
@@ -118,6 +130,7 @@ class Hub:
             finally:
                 await self.gateway.stop()
         finally:
+            self._journal.hand_over()
             await asyncio.to_thread(log.close)
             await asyncio.sleep(0)  # what the last commits were waited for with
             await self._save()
@@ -169,6 +182,8 @@ class Hub:
             "commands": _every(1.0, self._look_after_commands),
             "snapshots": _every(self._settings.snapshot_interval_s, self._save),
             "retention": _every(RETENTION_S, self._delete_old),
+            "sessions": _every(SESSIONS_S, self._shorten_sessions),
+            "marks": _every(MARKS_S, self._note_positions),
         }
 
     async def _look_after_commands(self) -> None:
@@ -210,7 +225,8 @@ class Hub:
             retention_s=log.retention_days * DAY_S or None,
             retention_bytes=log.retention_bytes // log.partitions or None,
         )
-        return {names.TELEMETRY: telemetry, names.DEVICES: few, names.COMMANDS: few}
+        sessions = replace(few, segment_bytes=SESSION_SEGMENT_BYTES)
+        return {names.TELEMETRY: telemetry, names.DEVICES: few, names.COMMANDS: few, names.SESSIONS: sessions}
 
     def _open_log(self) -> EventLog:
         return EventLog.open(
@@ -227,8 +243,22 @@ class Hub:
         return self._log
 
     def _start_projections(self, log: EventLog) -> int:
-        places = [(name, number) for name, each in self._streams().items() for number in range(each.partitions)]
-        return self._projections.start({place: log.reader(*place) for place in places})
+        return self._projections.start({place: log.reader(*place) for place in self._folded()})
+
+    def _folded(self) -> list[tuple[str, int]]:
+        """The partitions that projections are folded from."""
+        return [
+            (name, number)
+            for name, each in self._streams().items()
+            if name != names.SESSIONS
+            for number in range(each.partitions)
+        ]
+
+    async def _note_positions(self) -> None:
+        self._sessions.note_positions({place: self._projections.position(*place) for place in self._folded()})
+
+    async def _shorten_sessions(self) -> None:
+        await self._sessions.shorten(self._opened(), self.gateway.broker)
 
     async def _delete_old(self) -> None:
         removed = await asyncio.to_thread(self._opened().enforce_retention)

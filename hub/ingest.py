@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
 
+from hub import marks
 from hub.events import (
     CONNECTION,
     DEVICE_HEADER,
@@ -177,6 +178,8 @@ class Ingest:
                     "a device's client id is its device id, and it publishes below that alone"
                 )
             stream, record = _record(parsed, message.payload, time_ms)
+            if message.mark is not None:
+                record = record._replace(headers=(*record.headers, marks.header(message.mark)))
             batches.setdefault(stream, []).append(record)
             counts[parsed.channel] = counts.get(parsed.channel, 0) + 1
         for channel, count in counts.items():

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One PUBLISH: where to, what, how."""
 
     topic: str
     payload: bytes
     qos: int = 0
     retain: bool = False
+    content_type: str | None = None
+    mark: bytes | None = None
+    """What a message of QoS 2 is known by until its sender releases it: it travels with its record (see marks.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class Client:
     username: str | None
     address: str
     protocol_version: int
+    certificate: str | None = None
+    """The common name of the certificate that it showed."""
 
 
 OnTaken = Callable[[Exception | None], None]

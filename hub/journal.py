@@ -1,16 +1,16 @@
 """The hub's way to the log: append, wait for the disk, fold into the projections, then tell who waits.
 
-Appending never blocks. The log's committer says in its own thread what has become durable; one call into the event
-loop a commit round folds the records in the order of the log, so that nothing is shown that a power cut takes back.
+Appending never blocks. What is appended in one turn of the event loop goes to the log as one append, because each has
+its price. The log's committer says in its own thread what has become durable; one call into the event loop a commit
+round folds the records in the order of the log, so that nothing is shown that a power cut takes back.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 from hub.events import Event
 from hub.projections import Projections
@@ -18,21 +18,39 @@ from hub.quiet import Quiet
 from streams.clock import Clock
 from streams.errors import PenstockError
 from streams.log import Appended, EventLog
+from streams.log.partitioner import partition_of
 from streams.record import NewRecord, Record
 
 _log = logging.getLogger("penstock.hub.journal")
 
 T = TypeVar("T")
 
+GATHERED_BYTES_MAX = 1 << 20
+"""Above this the turn of the loop is not waited for."""
+_RECORD_BYTES = 100
+
 OnDurable = Callable[[Exception | None], None]
+OnWritten = Callable[[int, Exception | None], None]
+"""Told the offset of the first record, or why it failed."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """What comes back from the committer with the news of an append."""
+class _Entry(NamedTuple):
+    """Records that were appended together; one of the two is told."""
 
     records: Sequence[NewRecord]
-    on_durable: OnDurable
+    on_durable: OnDurable | None
+    on_written: OnWritten | None
+
+
+class _Gathered:
+    """What one turn of the loop appends to one partition."""
+
+    __slots__ = ("entries", "records", "size")
+
+    def __init__(self) -> None:
+        self.entries: list[_Entry] = []
+        self.records: list[NewRecord] = []
+        self.size = 0
 
 
 class Journal:
@@ -44,21 +62,26 @@ class Journal:
         self._quiet = Quiet(clock)
         self._loop = asyncio.get_running_loop()
         self._log: EventLog | None = None
+        self._partitions: Mapping[str, int] = {}
+        self._gathered: dict[tuple[str, int], _Gathered] = {}
         self.problem: str | None = None
         """Why the last append failed; None when it did not."""
 
-    def attach(self, log: EventLog) -> None:
-        """The log to append to, which was opened with `on_commit`."""
+    def attach(self, log: EventLog, partitions: Mapping[str, int] | None = None) -> None:
+        """The log to append to, which was opened with `on_commit`; how many partitions its streams have, if not one."""
         self._log = log
+        self._partitions = {stream: count for stream, count in (partitions or {}).items() if count > 1}
 
     def append(self, stream: str, records: Sequence[NewRecord], on_durable: OnDurable) -> None:
-        """Append records of one device; `on_durable` is called once, later, in the loop: None, or why it failed."""
-        assert self._log is not None
-        try:
-            self._log.append(stream, records, token=_Entry(records, on_durable))
-        except PenstockError as error:
-            self._fail(error)
-            self._loop.call_soon(on_durable, error)
+        """Append records of one key; `on_durable` is called once, later, in the loop: None, or why it failed.
+
+        They are folded into the projections.
+        """
+        self._gather(stream, _Entry(records, on_durable, None))
+
+    def append_apart(self, stream: str, records: Sequence[NewRecord], on_written: OnWritten) -> None:
+        """Append records of one key that no projection folds."""
+        self._gather(stream, _Entry(records, None, on_written))
 
     def write(self, stream: str, records: Sequence[NewRecord]) -> asyncio.Future[None]:
         """Append records; the future is done when they are durable and folded, or holds the error."""
@@ -75,33 +98,87 @@ class Journal:
         self.append(stream, records, on_durable)
         return future
 
+    def hand_over(self) -> None:
+        """Give the log what was gathered."""
+        gathered, self._gathered = self._gathered, {}
+        for (stream, _), each in gathered.items():
+            self._hand_over(stream, each)
+
     def on_commit(self, appended: Sequence[Appended]) -> None:
         """What the log's committer calls, in its thread, after each round."""
         self._loop.call_soon_threadsafe(self._committed, appended)
 
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _gather(self, stream: str, entry: _Entry) -> None:
+        count = self._partitions.get(stream, 1) if self._partitions else 1
+        place = (stream, 0 if count == 1 else partition_of(entry.records[0].key, count))
+        size = sum([_RECORD_BYTES + len(record.value or b"") for record in entry.records])
+        gathered = self._gathered.get(place)
+        if gathered is not None and gathered.size + size > GATHERED_BYTES_MAX:
+            self._gathered[place] = _Gathered()  # what is too large for the log must not take others with it
+            self._hand_over(stream, gathered)
+            gathered = self._gathered[place]
+        if gathered is None:
+            if not self._gathered:
+                self._loop.call_soon(self.hand_over)
+            gathered = self._gathered[place] = _Gathered()
+        gathered.entries.append(entry)
+        gathered.records += entry.records
+        gathered.size += size
+
+    def _hand_over(self, stream: str, gathered: _Gathered) -> None:
+        assert self._log is not None
+        if not gathered.entries:
+            return
+        try:
+            self._log.append(stream, gathered.records, token=gathered.entries)
+        except PenstockError as error:
+            self._fail(error)
+            self._loop.call_soon(self._tell_failed, gathered.entries, error)
+
     def _committed(self, appended: Sequence[Appended]) -> None:
         for each in appended:
-            entry = each.token
-            assert isinstance(entry, _Entry)
-            if each.error is None:
-                self._fold(each, entry)
-            else:
+            entries = each.token
+            assert isinstance(entries, list)
+            if each.error is not None:
                 self._fail(each.error)
-                self._call(entry.on_durable, each.error)
+                self._tell_failed(entries, each.error)
+                continue
+            self.problem = None
+            offset = each.offset
+            for entry in entries:
+                if entry.on_durable is not None:
+                    self._fold(each.stream, each.partition, offset, entry)
+                else:
+                    self._call_written(entry, offset, None)
+                offset += len(entry.records)
 
-    def _fold(self, each: Appended, entry: _Entry) -> None:
-        self.problem = None
+    def _fold(self, stream: str, partition: int, offset: int, entry: _Entry) -> None:
         events = [
             self._projections.feed(
-                each.stream,
-                each.partition,
-                Record(each.offset + index, new.key, new.value, new.timestamp_ms, new.headers),
+                stream, partition, Record(offset + index, new.key, new.value, new.timestamp_ms, new.headers)
             )
             for index, new in enumerate(entry.records)
         ]
+        assert entry.on_durable is not None
         self._call(entry.on_durable, None)
         for event in events:
             self._call(self._react, event)
+
+    def _tell_failed(self, entries: Sequence[_Entry], error: Exception) -> None:
+        for entry in entries:
+            if entry.on_durable is not None:
+                self._call(entry.on_durable, error)
+            else:
+                self._call_written(entry, -1, error)
+
+    def _call_written(self, entry: _Entry, offset: int, error: Exception | None) -> None:
+        assert entry.on_written is not None
+        try:
+            entry.on_written(offset, error)
+        except Exception:  # likewise
+            _log.exception("%r failed", entry.on_written)
 
     def _fail(self, error: Exception) -> None:
         self.problem = str(error)

@@ -37,7 +37,7 @@ class RetainedMessages:
         self._bytes_max = bytes_max
         self._hidden = frozenset(hidden)
         self._count = 0
-        self._bytes = 0
+        self.bytes = 0
 
     def __len__(self) -> int:
         return self._count
@@ -48,15 +48,22 @@ class RetainedMessages:
         if not message.payload:
             return True
         kept = Kept(message, expires_ns)
-        if self._count >= self._messages_max or self._bytes + kept.size > self._bytes_max:
+        if self._count >= self._messages_max or self.bytes + kept.size > self._bytes_max:
             return False
         node = self._root
         for level in message.topic.split("/"):
             node = node.children.setdefault(level, _Node())
         node.kept = kept
         self._count += 1
-        self._bytes += kept.size
+        self.bytes += kept.size
         return True
+
+    def find(self, topic: str) -> Kept | None:
+        """The message of exactly this topic."""
+        node: _Node | None = self._root
+        for level in topic.split("/"):
+            node = node.children.get(level) if node is not None else None
+        return None if node is None else node.kept
 
     def matching(self, levels: list[str], now_ns: int) -> list[Kept]:
         """What a new subscription to the filter of these levels is sent. What has expired is forgotten."""
@@ -102,7 +109,7 @@ class RetainedMessages:
         if path[-1].kept is None:
             return
         self._count -= 1
-        self._bytes -= path[-1].kept.size
+        self.bytes -= path[-1].kept.size
         path[-1].kept = None
         for parent, child, level in zip(reversed(path[:-1]), reversed(path[1:]), reversed(levels)):
             if child.children or child.kept is not None:

@@ -12,6 +12,7 @@ DEVICES = "devices"
 COMMANDS = "commands"
 ALERTS = "alerts"
 QUARANTINE = "quarantine"
+SESSIONS = "sessions"
 
 TOPIC_ROOT = "penstock/v1"
 

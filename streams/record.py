@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 Header = tuple[str, bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class NewRecord:
+class NewRecord(NamedTuple):
     """A record to be appended. `timestamp_ms` is milliseconds since 1970 UTC."""
 
     key: bytes | None
@@ -17,8 +16,7 @@ class NewRecord:
     headers: tuple[Header, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A record as read back: where it stands and what was appended."""
 
     offset: int

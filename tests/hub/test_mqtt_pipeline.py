@@ -184,7 +184,9 @@ def test_a_topic_of_another_device_is_refused_and_never_acknowledged_as_stored(v
     client = world.client(version=version)
     client.publish("penstock/v1/other/frames", b"x", 1, 1)
     if version == 5:
-        assert client.read() == [Acknowledge(PacketType.PUBACK, 1, Reason.NOT_AUTHORIZED)]
+        refusal = client.read_one(Acknowledge)
+        assert (refusal.kind, refusal.packet_id, refusal.reason) == (PacketType.PUBACK, 1, Reason.NOT_AUTHORIZED)
+        assert refusal.properties == {Property.REASON_STRING: "you may not publish to penstock/v1/other/frames"}
     else:
         assert client.read() == []
         assert client.link.closed

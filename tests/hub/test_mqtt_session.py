@@ -189,13 +189,14 @@ def test_a_message_of_qos_2_that_came_twice_is_taken_once() -> None:
     one = session()
     assert one.begin_taking(7) is None
     assert one.begin_taking(7) is False, "it is on its way: no answer yet"
-    assert not one.on_pubrel(7)
+    assert not one.release(7)
     one.end_taking(7, taken=True)
     assert one.begin_taking(7) is True
     assert one.taken == 1
-    assert one.on_pubrel(7)
+    assert one.release(7)
+    one.on_released(7)
     assert one.taken == 0
-    assert not one.on_pubrel(7)
+    assert not one.release(7)
     assert one.begin_taking(7) is None, "the number is free again"
 
 
