@@ -6,8 +6,10 @@ DATA ?= penstock-data
 ARGS ?=
 PIP = $(PYTHON) deploy/progress.py $(BIN)/pip install --disable-pip-version-check --progress-bar off
 
+SOAK_S ?= 600
+
 .DEFAULT_GOAL := help
-.PHONY: help up test check servers peers system bench bench-compare reference clean format
+.PHONY: help up test check soak servers peers system bench bench-compare reference clean format
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -35,6 +37,11 @@ $(VENV)/.dev: $(VENV)/.made pyproject.toml
 	@$(BIN)/python -m penstock.warm
 	@touch $@ $(VENV)/.up
 
+$(VENV)/.soak: $(VENV)/.dev
+	@$(BIN)/pip install --disable-pip-version-check --quiet -e '.[soak]' || \
+	  echo "atheris cannot be installed here; the fuzzers run without its guidance"
+	@touch $@
+
 $(VENV)/.system: $(VENV)/.dev
 	@$(PIP) -e '.[system]'
 	@touch $@
@@ -50,6 +57,9 @@ check: $(VENV)/.dev ## Style, strict types, import direction, documentation
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -m tidy tests/tidy
+
+soak: $(VENV)/.soak ## Look for what no test has found yet, SOAK_S seconds each
+	$(BIN)/python -m tests.fuzz.frames --seconds $(SOAK_S)
 
 servers: ## Install the real servers of the system tests
 	tests/system/install-servers

@@ -15,11 +15,11 @@ from streams.frames.decode_compiled import decode_many
 from tests.streams.frame_samples import Row, decoded_rows, resealed, rows
 
 FOLDER = Path(__file__).parents[1] / "vectors" / "frames"
-VECTORS = [
-    bytes.fromhex(vector["bytes"])
+ACCEPTED, REFUSED = (
+    [bytes.fromhex(vector["bytes"]) for vector in json.loads((FOLDER / f"{name}.json").read_text())]
     for name in ("accepted", "refused")
-    for vector in json.loads((FOLDER / f"{name}.json").read_text())
-]
+)
+VECTORS = [*ACCEPTED, *REFUSED]
 
 
 def outcome(data: bytes) -> list[Row] | str:
