@@ -166,7 +166,9 @@ class Api:
             if offset >= 0:
                 record = await asyncio.to_thread(quarantine.at, reader, offset)
                 if record is None:
-                    return _not_there(f"there is no record at offset {offset} in quarantine")
+                    return _not_there(
+                        f"there is no record at offset {offset} in quarantine; see `penstock quarantine list`"
+                    )
                 return JSONResponse({"records": [record], "left_out": 0})
             records, left_out = await asyncio.to_thread(
                 quarantine.newest, reader, limit=limit, bytes_max=QUARANTINE_BYTES_MAX

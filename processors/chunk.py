@@ -58,6 +58,7 @@ class Chunk:
     unparked: list[tuple[int, int]] = field(default_factory=list)
     """(partition, offset) of frames that wait no longer."""
     alarms: list[Alarm] = field(default_factory=list)
+    """Those that changed, each once, as it is after this transaction."""
     outgoing: list[Outgoing] = field(default_factory=list)
     published: list[str] = field(default_factory=list)
     """Ids of records that are on their stream now."""

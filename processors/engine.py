@@ -111,7 +111,9 @@ class Engine:
         """Close the alarms of detectors that look no longer, at the last reading of their series."""
         for alarm in self._orphans:
             last_ns = self.latest.time_ns(self.table.find(alarm.device, alarm.metric))
-            self._tell(replace(alarm, closed_ns=max(alarm.opened_ns, last_ns)), chunk)
+            closed = replace(alarm, closed_ns=max(alarm.opened_ns, last_ns))
+            chunk.alarms.append(closed)
+            chunk.outgoing.append(_told(closed))
         self._orphans = []
 
     def _learn(self, manifests: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
@@ -227,15 +229,12 @@ class Engine:
         limits = self._series_limits()
         seen = [(each, bank.detector) for bank in self._banks for each in bank.run(rows, limits, good)]
         seen.sort(key=lambda pair: pair[0].row)  # as the readings came, whichever detector speaks
-        for transition, detector in seen:
-            self._tell(self._alarms.apply(transition, rows, self.table.info(transition.series), detector), chunk)
-
-    def _tell(self, alarm: Alarm, chunk: Chunk) -> None:
-        chunk.alarms.append(alarm)
-        time_ns = alarm.opened_ns if alarm.closed_ns is None else alarm.closed_ns
-        body = json.dumps(alarm.to_json()).encode()
-        name = f"{alarm.id}:{alarm.state}"
-        chunk.outgoing.append(Outgoing(name, ALERTS, alarm.id, body, time_ms=time_ns // 1_000_000))
+        changed = [
+            self._alarms.apply(transition, rows, self.table.info(transition.series), detector)
+            for transition, detector in seen
+        ]
+        chunk.alarms += {alarm.id: alarm for alarm in changed}.values()
+        chunk.outgoing += map(_told, changed)
 
     def _park(self, frame: FrameIn, header: FrameHeader, chunk: Chunk) -> None:
         parked = Parked(frame, header.manifest, header.epoch, header.sequence, header.sequence + header.count)
@@ -253,3 +252,10 @@ class Engine:
             for start, end in self._dedupe.book(frame.device, header.epoch).stored.missing(first, stop):
                 self._dedupe.quarantine(frame.device, header.epoch, start, end)
         chunk.outgoing.append(quarantine.frame_record(frame, reason))
+
+
+def _told(alarm: Alarm) -> Outgoing:
+    """The record on the stream `alerts` of an alarm that opened or closed."""
+    time_ns = alarm.opened_ns if alarm.closed_ns is None else alarm.closed_ns
+    body = json.dumps(alarm.to_json()).encode()
+    return Outgoing(f"{alarm.id}:{alarm.state}", ALERTS, alarm.id, body, time_ms=time_ns // 1_000_000)

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from streams.control import ControlClient
@@ -127,7 +128,7 @@ def table(title: str, columns: Iterable[tuple[str, str]], rows: Iterable[Sequenc
     for heading, justify in columns:
         grid.add_column(heading, justify="right" if justify == "right" else "left", overflow="fold")
     for row in rows:
-        grid.add_row(*("" if cell is None else str(cell) for cell in row))
+        grid.add_row(*("" if cell is None else escape(str(cell)) for cell in row))  # a device's unit is not our markup
     console.print(grid)
 
 

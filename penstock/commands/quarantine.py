@@ -6,8 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from penstock.commands.common import DataOption, JsonOption, console, emit, processors_client, table, when
-from streams.errors import MisuseError
+from penstock.commands.common import DataOption, JsonOption, console, count, emit, processors_client, table, when
 
 
 def register(app: typer.Typer) -> None:
@@ -29,24 +28,37 @@ def list_records(
         (each["offset"], when(each["time_ms"]), each["device"], len(each["bytes_hex"]) // 2, each["reason"])
         for each in answer["records"]
     ]
-    emit(answer, as_json, lambda _: table("", columns, rows) if rows else console.print("nothing is in quarantine"))
-
-
-def show(offset: int, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Show one record with its bytes."""
-    records = processors_client(data).get("/quarantine", limit=10_000)["records"]
-    found: list[dict[str, Any]] = [each for each in records if each["offset"] == offset]
-    if not found:
-        raise MisuseError(f"there is no quarantine record at offset {offset}; see `penstock quarantine list`")
 
     def text(_: Any) -> None:
-        record = found[0]
-        console.print(f"device {record['device']}, {when(record['time_ms'])}: {record['reason']}", markup=False)
-        console.print(f"from {record['source']}", markup=False)
+        if not rows:
+            console.print("nothing is in quarantine")
+            return
+        table("", columns, rows)
+        if answer["left_out"]:
+            console.print(f"{count(answer['left_out'])} older ones are left out: together they are too large")
+
+    emit(answer, as_json, text)
+
+
+def show(
+    offset: Annotated[int, typer.Argument(min=0, help="Its offset in the list.")],
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one record with its bytes."""
+    (record,) = processors_client(data).get("/quarantine", offset=offset)["records"]
+
+    def text(_: Any) -> None:
+        device = f"device {record['device']}, " if record["device"] else ""
+        source = record["source"]
+        console.print(f"{device}{when(record['time_ms'])}: {record['reason']}", markup=False)
+        console.print(
+            f"from {source['stream']}, partition {source['partition']}, offset {source['offset']}", markup=False
+        )
         data_bytes = bytes.fromhex(record["bytes_hex"])
         for at in range(0, len(data_bytes), 16):
             row = data_bytes[at : at + 16]
             letters = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
             print(f"{at:08x}  {row.hex(' '):47}  {letters}")
 
-    emit(found[0], as_json, text)
+    emit(record, as_json, text)

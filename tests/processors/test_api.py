@@ -177,7 +177,7 @@ async def test_quarantine(world: World) -> None:
     assert record["source"] == {"stream": TELEMETRY, "partition": 0, "offset": 2}
     assert (await world.get("/quarantine", offset=0))["records"] == [record]
     assert await world.get("/quarantine", status=404, offset=1) == {
-        "error": "there is no record at offset 1 in quarantine"
+        "error": "there is no record at offset 1 in quarantine; see `penstock quarantine list`"
     }
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import processors.engine
-from processors.alarms import alarm_from_json
+from processors.alarms import Alarm, alarm_from_json
 from processors.chunk import Chunk, FrameIn, Outgoing
 from processors.parking import OVERHEAD_BYTES
 from processors.rows import no_rows
@@ -54,6 +54,11 @@ def outgoing(chunks: Sequence[Chunk], stream: str) -> list[Outgoing]:
 
 def reasons(chunks: Sequence[Chunk]) -> list[str]:
     return [dict(each.headers)["reason"].decode() for each in outgoing(chunks, QUARANTINE)]
+
+
+def told(chunks: Sequence[Chunk]) -> list[Alarm]:
+    """Alarms at each opening and closing, as they are published."""
+    return [alarm_from_json(each.value.decode()) for each in outgoing(chunks, ALERTS)]
 
 
 def sequences(chunks: Sequence[Chunk]) -> list[int]:
@@ -336,20 +341,20 @@ def test_an_alarm_opens_and_closes_and_is_told_both_times() -> None:
     made = engine()
     values = [5.0, 11.0, 12.0] + [5.0] * 12
     (chunk,) = take(made, arrived(simple(0, values, payload=LIMITED)), LIMITED)
-    opened, closed = chunk.alarms
+    opened, closed = told([chunk])
+    assert chunk.alarms == [closed], "once, as it is in the end"
     assert (opened.id, opened.state, opened.value) == ("d/level/level/1/1", "open", 11.0)
     assert opened.message == "level of d is above its limit: 11, at most 10"
     assert opened.parameters == {"open_strength": 1.0, "close_strength": 0.6, "close_hold_s": 10.0}
     assert opened.evidence == {"epoch": 1, "sequence": 1, "partition": 0, "offset": 0}
     assert (closed.id, closed.state, closed.opened_ns) == (opened.id, "closed", opened.opened_ns)
     assert closed.closed_ns == NOW_NS + 13 * SECOND_NS, "calm since the third reading, for ten seconds"
-    told = outgoing([chunk], ALERTS)
-    assert [(each.id, each.key) for each in told] == [
+    records = outgoing([chunk], ALERTS)
+    assert [(each.id, each.key) for each in records] == [
         (f"{opened.id}:open", opened.id),
         (f"{opened.id}:closed", opened.id),
     ]
-    assert [alarm_from_json(each.value.decode()) for each in told] == [opened, closed]
-    assert [each.time_ms for each in told] == [opened.opened_ns // 10**6, (closed.closed_ns or 0) // 10**6]
+    assert [each.time_ms for each in records] == [opened.opened_ns // 10**6, (closed.closed_ns or 0) // 10**6]
 
 
 def test_what_is_not_a_good_number_alarms_nobody() -> None:
@@ -371,8 +376,12 @@ def test_alarms_of_several_detectors_come_in_the_order_of_the_readings() -> None
     payload = manifest({"name": "moving", "maximum": 100.0})
     values = [float(at % 13) for at in range(150)] + [5.0] * 25 + [200.0] + [float(at % 13) for at in range(40)]
     (chunk,) = take(engine(), arrived(simple(0, values, payload=payload)), payload)
-    told = [(alarm.detector, alarm.state) for alarm in chunk.alarms]
-    assert told == [("stuck", "open"), ("level", "open"), ("stuck", "closed"), ("level", "closed")]
+    assert [(alarm.detector, alarm.state) for alarm in told([chunk])] == [
+        ("stuck", "open"),
+        ("level", "open"),
+        ("stuck", "closed"),
+        ("level", "closed"),
+    ]
 
 
 def test_an_open_alarm_goes_on_after_a_restart() -> None:
@@ -475,9 +484,7 @@ def _consume(log: Sequence[tuple[str, bytes | None]], cuts: Sequence[int]) -> tu
             made.latest.take(chunk.rows)
     found = rows(made, chunks)
     by_device = {device: [row for row in found if row[0] == device] for device in _KINDS}
-    alarms = sorted(
-        (alarm.to_json() for chunk in chunks for alarm in chunk.alarms), key=lambda a: (a["id"], a["state"])
-    )
+    alarms = {alarm.id: alarm for chunk in chunks for alarm in chunk.alarms}
     ledger = (books(chunks), sum(chunk.undecodable for chunk in chunks))
     parked = {
         place for chunk in chunks for place in [(each.frame.partition, each.frame.offset) for each in chunk.parked]
