@@ -12,7 +12,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from processors.stores.influx_server import InfluxServer, identifier, literal
+from processors.stores.influx_server import InfluxServer, literal
 from processors.stores.line_protocol import READING
 from streams.clock import Clock
 from streams.errors import PenstockError
@@ -75,7 +75,7 @@ class Count:
             for start in range(0, len(countable), ACCOUNTS_AT_ONCE):
                 counted |= self._ask(countable[start : start + ACCOUNTS_AT_ONCE])
             missing = sum(max(0, each.stored - each.points) for each in counted.values())
-            self.missing = missing if missing and not self._forgets() else 0
+            self.missing = missing if missing and not self._server.forgets() else 0
             self._counted, self._counted_ms = counted, self._clock.time_ns() // 1_000_000
         except PenstockError as error:
             _log.warning("the readings in InfluxDB could not be counted: %s", error)
@@ -94,15 +94,6 @@ class Count:
         thread = self._thread
         if thread is not None:
             thread.join(WAIT_S)
-
-    def _forgets(self) -> bool:
-        """Whether the bucket has a retention, so that points go away by themselves."""
-        name = self._server.bucket.partition("/")[0]
-        for _, series in self._server.ask(f"SHOW RETENTION POLICIES ON {identifier(name)}"):
-            at = series["columns"].index("duration")
-            if any(row[at] not in ("0s", "") for row in series["values"]):
-                return True
-        return False
 
     def _ask(self, accounts: Sequence[Account]) -> dict[Key, _Counted]:
         points = [0] * len(accounts)

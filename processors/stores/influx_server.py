@@ -28,7 +28,7 @@ REASON_CHARS_MAX = 300
 # What InfluxDB says when it speaks of lines, not of the request: then only the lines are at fault.
 _ABOUT_LINES = re.compile(r"partial write|unable to parse|dropped=|max key size")
 _OBJECT = re.compile(r"<[^>]*>: ")
-_DROPPED = re.compile(r"dropped=(\d+)")
+_DROPPED = re.compile(r"dropped[= ](\d+)")
 
 
 class Refused(PenstockError):
@@ -90,6 +90,18 @@ class InfluxServer:
             raise self._silent(error) from None
         finally:
             answer.release_conn()
+
+    def forgets(self) -> bool:
+        """Whether the bucket has a retention, so that points go away by themselves; also when that cannot be known."""
+        database = self.bucket.partition("/")[0]
+        if self._version().startswith("1."):
+            policies = self.ask(f"SHOW RETENTION POLICIES ON {identifier(database)}")
+            return any(row[1] != "0s" for _, series in policies for row in series["values"])
+        try:
+            answer = self._call("/api/v2/buckets", {"org": self.org, "name": self.bucket}, method="GET")
+            return any(bucket["retentionRules"] for bucket in json.loads(answer.data)["buckets"])
+        except (PenstockError, ValueError, KeyError, OSError, _http_error()):
+            return True
 
     def close(self) -> None:
         self._client.close()
@@ -165,8 +177,10 @@ class InfluxServer:
             )
         if status == 403:
             raise _Wrong(f"{self} does not let this token write and read {self.bucket}: {said}; give it both rights")
-        if status == 404 and ("not found" in said and ("database" in said or "bucket" in said)):
+        if status == 404 and re.search("(database|bucket).*not found", said):
             raise _NoDatabase(said)
+        if status == 404 and "organization" in said:
+            raise _Wrong(f"{self} answers: {said}; set processors.store.influx_org")
         if status == 404:
             raise _Wrong(f"{self} answers 404: {said}; is processors.store.influx_url the address of an InfluxDB?")
         if not status:

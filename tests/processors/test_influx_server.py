@@ -100,12 +100,22 @@ CONFLICT = (
     '{"code":"unprocessable entity","message":"failure writing points to database: partial write: field type conflict: '
     'input field \\"value\\" on measurement \\"reading\\" is type string, already exists as type float dropped=1"}'
 )
+OUTSIDE = (
+    '{"code":"unprocessable entity","message":"failure writing points to database: partial write: dropped 2 points '
+    'outside retention policy of duration 1h0m0s - oldest point ..."}'
+)
 UNPARSED = '{"error":"partial write: unable to parse \'reading value=zz 5\': invalid boolean dropped=0"}'
 
 
 @pytest.mark.parametrize(
     ("status", "said", "dropped"),
-    [(400, PARTIAL, 3), (422, CONFLICT, 1), (400, UNPARSED, None), (413, "Request Entity Too Large", None)],
+    [
+        (400, PARTIAL, 3),
+        (422, CONFLICT, 1),
+        (422, OUTSIDE, 2),
+        (400, UNPARSED, None),
+        (413, "Request Entity Too Large", None),
+    ],
 )
 def test_lines_that_are_refused(
     answering: Answering, server: InfluxServer, status: int, said: str, dropped: int | None
@@ -148,6 +158,11 @@ def test_a_server_that_cannot_now(
         (401, '{"code":"unauthorized","message":"unauthorized access"}', "processors.store.influx_token"),
         (403, '{"error":"\\"u\\" user is not authorized to write to database \\"plant\\""}', "give it both rights"),
         (404, "404 page not found", "processors.store.influx_url"),
+        (
+            404,
+            '{"code":"not found","message":"organization name \\"works\\" not found"}',
+            "processors.store.influx_org",
+        ),
     ],
 )
 def test_what_a_person_has_to_set_right(
@@ -189,6 +204,24 @@ def test_a_database_that_may_not_be_made(answering: Answering, server: InfluxSer
     answering.says(403, '{"error":"error authorizing query: create database requires admin privilege"}')
     with pytest.raises(TryLaterError, match="requires admin privilege"):
         server.write(LINE)
+
+
+@pytest.mark.parametrize(
+    ("said", "forgets"),
+    [
+        ('{"buckets":[{"name":"plant","retentionRules":[{"type":"expire","everySeconds":3600}]}]}', True),
+        ('{"buckets":[{"name":"plant","retentionRules":[]}]}', False),
+        ("<html>", True),
+    ],
+)
+def test_whether_a_bucket_of_version_2_has_a_retention(
+    answering: Answering, server: InfluxServer, said: str, forgets: bool
+) -> None:
+    """Its InfluxQL says 0s of every bucket, so it is asked otherwise."""
+    answering.says(204, X_Influxdb_Version="v2.7.12")
+    answering.says(200, said)
+    assert server.forgets() is forgets
+    assert answering.asked[1][:2] == ("GET", "/api/v2/buckets?org=works&name=plant")
 
 
 def test_answers_come_in_pieces(answering: Answering, server: InfluxServer) -> None:
