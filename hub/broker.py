@@ -36,6 +36,7 @@ from hub.session_entries import (
     Unsubscribed,
 )
 from hub.subscriptions import TOPIC_LEVELS_MAX, Held, SubscriptionTree, parse_filter
+from hub.system_topics import system_topics
 from streams.clock import Clock
 from streams.mqtt import (
     Connack,
@@ -131,6 +132,7 @@ class Broker:
         self._wall_ns = clock.time_ns
         self.next_tick_ns = clock.monotonic_ns() + TICK_NS
         self.undurable_bytes = 0
+        self._undurable_bytes_max = settings.undurable_bytes_max
         self.stopping = False
         self.connections: set[Connection] = set()
         """Every one that has not ended, or whose link is not gone yet."""
@@ -155,6 +157,8 @@ class Broker:
         """Connections by the tick at which they are to be looked at."""
         self._unmet: dict[Connection, None] = {}
         """Those that have not said CONNECT, the oldest first."""
+        self._started_ns = clock.monotonic_ns()
+        self._sys_due_ns = 0
         self._mark = secrets.randbits(64)
         self._seen_marks: set[bytes] = set()
 
@@ -301,7 +305,9 @@ class Broker:
     def take(self, client: Client, messages: Sequence[Message], size: int, on_taken: OnTaken) -> None:
         """Hand messages to the pipeline; read from nobody while too much waits for the disk."""
         self.counters["messages_in"] += len(messages)
-        self.add_undurable(size)
+        self.undurable_bytes += size
+        if self.undurable_bytes > self._undurable_bytes_max:
+            self.add_undurable(0)
         self._intake.take(client, messages, on_taken)
 
     def add_undurable(self, size: int) -> None:
@@ -316,6 +322,8 @@ class Broker:
     def on_durable(self, size: int) -> None:
         """That much does not wait for the disk any more."""
         self.undurable_bytes -= size
+        if not self._reading_paused and not self.stopping:
+            return
         if self._reading_paused and self.undurable_bytes < self.settings.undurable_bytes_max // 2:
             self._reading_paused = False
             if not self.stopping:
@@ -582,6 +590,23 @@ class Broker:
                 self._forget(self._sessions[client_id])
         for pending in [each for each in self._wills.values() if each.due_ns <= now_ns]:
             self._publish_will(pending.client, pending.will)
+        if self.settings.sys_interval_s and now_ns >= self._sys_due_ns:
+            self._sys_due_ns = now_ns + round(self.settings.sys_interval_s * _SECOND_NS)
+            self._publish_system_topics(now_ns)
+
+    def _publish_system_topics(self, now_ns: int) -> None:
+        found = system_topics(
+            self.counters,
+            uptime_s=(now_ns - self._started_ns) // _SECOND_NS,
+            clients_connected=len(self._connected),
+            sessions=len(self._sessions),
+            subscriptions=self._tree.count,
+            retained=len(self._retained),
+            kept_bytes=self._budget.used,
+        )
+        for topic, payload in found.items():
+            self._retained.keep(Publish(topic, payload, retain=True), None)
+            self.route(topic, Publish(topic, payload), sender=None)
 
     def _check(self, connection: Connection, now_ns: int) -> None:
         again_ns = connection.check_time(now_ns)

@@ -129,7 +129,10 @@ class _Answers:
 
     def on_taken(self, error: Exception | None) -> None:
         """The intake has everything on disk, or cannot have it."""
-        self.connection.on_taken(self, error)
+        if error is None and not self.ids:
+            self.connection.on_next_taken(self)
+        else:
+            self.connection.on_taken(self, error)
 
 
 class Connection:
@@ -519,20 +522,36 @@ class Connection:
             return
         if self._rate is not None:
             self._rate.spend(len(messages))
-        data, ids = self._batch_answers, self._batch_ids
+        data = self._batch_answers
+        count = len(data)
         if len(messages) == 1:
             size = len(messages[0].payload) + 100
+            answers = _Answers(self, self._session, data[0] if data else b"", count, (), size)  # type: ignore[arg-type]
         else:
             size = sum([len(message.payload) for message in messages]) + 100 * len(messages)
-        answers = _Answers(self, self.session, b"".join(data), len(data), ids, size)
+            answers = _Answers(self, self.session, b"".join(data), count, (), size)
         self._batch, self._batch_answers = [], []
-        if ids:
-            self._batch_ids = []
+        if self._batch_ids:
+            answers.ids, self._batch_ids = self._batch_ids, []
         self._answers.append(answers)
-        self._unanswered += answers.count
+        self._unanswered += count
         if self._unanswered > UNANSWERED_MAX:
             self.hold(Hold.ANSWERS)
         self._broker.take(self.client, messages, size, answers.on_taken)
+
+    def on_next_taken(self, answers: _Answers) -> None:
+        """`on_taken`, as it goes nearly always: nothing waits before these answers, nothing else is to be sent."""
+        waiting = self._answers
+        if self._out or self._hold or len(waiting) != 1 or not self.welcomed or self.state is State.ENDED:
+            self.on_taken(answers, None)
+            return
+        waiting.clear()
+        self._unanswered = 0
+        self._broker.on_durable(answers.size)
+        data = answers.data
+        if data:
+            self._counters["bytes_out"] += len(data)
+            self._link.write(data)
 
     def on_taken(self, answers: _Answers, error: Exception | None) -> None:
         """Messages are on disk, or cannot be."""

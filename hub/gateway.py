@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 import logging
 import resource
-import socket
+import ssl
 from collections import Counter
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 from hub.broker import TICK_NS, Broker, Memory
-from hub.connection import Connection, Hold
+from hub.certificates import Certificates
+from hub.connection import Hold
 from hub.gateway_settings import GatewaySettings
 from hub.intake import Authority, Client, Intake
+from hub.links import Link, SocketLink, WebSocketLink
 from hub.session import OnDelivered
 from streams.clock import Clock
 from streams.errors import MisuseError
@@ -25,10 +28,9 @@ _log = logging.getLogger("penstock.hub.gateway")
 TICK_S = TICK_NS / 1e9
 STOP_TIMEOUT_S = 5.0
 GOODBYE_TIMEOUT_S = 1.0
-CLOSE_TIMEOUT_S = 5.0
+RENEW_TICKS = 60
 RECEIVE_BYTES = 64 << 10
 """One read; with more, one client's tiny packets would keep the others waiting."""
-WRITE_BUFFER_BYTES = 256 << 10
 FILES_BESIDE_CONNECTIONS = 256
 
 
@@ -48,9 +50,12 @@ class Gateway:
         self.buffer = memoryview(bytearray(RECEIVE_BYTES))
         """What every socket is read into: a read is over before the next one begins."""
         self.broker = Broker(settings, intake=intake, authority=authority, clock=clock, wake=self._wake, memory=memory)
-        self.protocols: set[_Protocol] = set()
-        self._closing: set[_Protocol] = set()
-        self._server: asyncio.Server | None = None
+        self.links: set[Link] = set()
+        self._closing: set[Link] = set()
+        self.ports: dict[str, int] = {}
+        """Where it listens, by the kind of link: plain, tls, websocket."""
+        self._servers: list[asyncio.Server] = []
+        self._certificates: Certificates | None = None
         self._ticker: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._settled = asyncio.Event()
@@ -58,41 +63,65 @@ class Gateway:
     # -- starting and stopping ---------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Listen. MisuseError, with the remedy, when the port is taken or not ours to take."""
+        """Listen. MisuseError, with the remedy, when a port is taken or not ours to take, or a file cannot be read."""
         self._loop = asyncio.get_running_loop()
-        _allow_files(self.settings.connections_max + FILES_BESIDE_CONNECTIONS)
-        host, port = self.settings.host, self.settings.port
+        settings = self.settings
+        if settings.tls.certificate is not None:
+            self._certificates = Certificates(settings.tls)
+        context = self._certificates.context if self._certificates is not None else None
+        _allow_files(settings.connections_max + FILES_BESIDE_CONNECTIONS)
+        if settings.plain:
+            await self._listen("plain", "port", settings.port, lambda: SocketLink(self), None)
+        if settings.tls.port is not None:
+            await self._listen("tls", "tls.port", settings.tls.port, lambda: SocketLink(self), context)
+        web = settings.websocket
+        if web.port is not None:
+            secure = context if web.tls else None
+            await self._listen("websocket", "websocket.port", web.port, lambda: WebSocketLink(self, web), secure)
+        self._ticker = asyncio.create_task(self._tick(), name="gateway timeouts")
+
+    async def _listen(
+        self, name: str, key: str, port: int, factory: Callable[[], Link], context: ssl.SSLContext | None
+    ) -> None:
+        assert self._loop is not None
+        host = self.settings.host
+        more: dict[str, Any] = {}
+        if context is not None:
+            more = {"ssl": context, "ssl_handshake_timeout": self.settings.connect_timeout_s}
         try:
-            self._server = await self._loop.create_server(lambda: _Protocol(self), host, port, backlog=4096)
+            server = await self._loop.create_server(cast(Any, factory), host, port, backlog=4096, **more)
         except OSError as error:
+            await self._stop_listening()
             taken = error.errno == errno.EADDRINUSE
             why = "is taken by another process; stop that one" if taken else f"cannot be used: {error}; mend that"
-            raise MisuseError(
-                f"port {port} on {host} {why}, or choose another with hub.mqtt.port (--mqtt-port)"
-            ) from None
-        self._ticker = asyncio.create_task(self._tick(), name="gateway timeouts")
+            flag = f"--mqtt-{key.replace('.', '-')}"
+            raise MisuseError(f"port {port} on {host} {why}, or choose another with hub.mqtt.{key} ({flag})") from None
+        self._servers.append(server)
+        self.ports[name] = int(server.sockets[0].getsockname()[1])
 
     @property
     def port(self) -> int:
-        """Where it listens."""
-        assert self._server is not None
-        return int(self._server.sockets[0].getsockname()[1])
+        """Where it listens: without TLS, if it does so at all."""
+        return next(iter(self.ports.values()))
+
+    async def _stop_listening(self) -> None:
+        for server in self._servers:
+            server.close()
 
     async def stop(self) -> None:
         """Take no more, let what was taken be acknowledged within a bound, say goodbye."""
         broker = self.broker
         broker.stopping = True
-        if self._server is not None:
-            self._server.close()
+        await self._stop_listening()
         for connection in broker.connections:
             connection.hold(Hold.DISK)
         if not await self._until_settled(lambda: not broker.undurable_bytes, STOP_TIMEOUT_S):
             _log.warning("%d bytes of messages are not on disk and not acknowledged", broker.undurable_bytes)
         for connection in list(broker.connections):
             connection.end(Reason.SERVER_SHUTTING_DOWN, "the hub stops")
-        await self._until_settled(lambda: not self.protocols, GOODBYE_TIMEOUT_S)
-        for protocol in self.protocols:
-            protocol.abort()
+        await self._until_settled(lambda: not self.links, GOODBYE_TIMEOUT_S)
+        for link in self.links:
+            link.abort()
         if self._ticker is not None:
             self._ticker.cancel()
 
@@ -127,15 +156,15 @@ class Gateway:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def gone(self, protocol: _Protocol) -> None:
+    def gone(self, link: Link) -> None:
         """Its socket is closed."""
-        self.protocols.discard(protocol)
-        self._closing.discard(protocol)
+        self.links.discard(link)
+        self._closing.discard(link)
         self._settled.set()
 
-    def closing(self, protocol: _Protocol) -> None:
+    def closing(self, link: Link) -> None:
         """It was said goodbye to, and has to go."""
-        self._closing.add(protocol)
+        self._closing.add(link)
 
     def _wake(self) -> None:
         if self._loop is None:
@@ -143,6 +172,13 @@ class Gateway:
         self._loop.call_soon(self.broker.flush)
         if self.broker.stopping:
             self._settled.set()
+
+    def _renew_certificates(self) -> None:
+        try:
+            if self._certificates is not None and self._certificates.renew():
+                _log.info("the certificate was renewed")
+        except MisuseError as error:
+            _log.error("the certificate on disk cannot be used, the old one stays in use: %s", error)
 
     async def _until_settled(self, done: Callable[[], bool], timeout_s: float) -> bool:
         """Wait until `done`, but not for ever; returns whether it is."""
@@ -156,74 +192,16 @@ class Gateway:
         return True
 
     async def _tick(self) -> None:
-        while True:
+        for number in itertools.count(1):
             await asyncio.sleep(TICK_S)
             try:
                 self.broker.tick()
-                for protocol in list(self._closing):
-                    protocol.check_time(self.broker.now_ns())
+                if number % RENEW_TICKS == 0:
+                    self._renew_certificates()
+                for link in list(self._closing):
+                    link.check_time(self.broker.now_ns())
             except Exception:  # one bad session must not stop the clock of all others
                 _log.exception("the timeouts of the gateway failed")
-
-
-class _Protocol(asyncio.BufferedProtocol):
-    """One socket."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
-        self._buffer = gateway.buffer
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods alone
-        self.write = self._transport.write
-        self.pause_reading = self._transport.pause_reading
-        self.resume_reading = self._transport.resume_reading
-        self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
-        _set_keepalive(transport.get_extra_info("socket"))
-        host, port, *_ = transport.get_extra_info("peername") or ("?", 0)
-        self._connection = Connection(self._gateway.broker, self, f"{host}:{port}")
-        self._gateway.protocols.add(self)
-        self._gateway.broker.open(self._connection)
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self._connection.receive(bytes(self._buffer[:nbytes]))
-
-    def pause_writing(self) -> None:
-        self._connection.on_stalled()
-
-    def resume_writing(self) -> None:
-        self._connection.on_drained()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._gateway.broker.closed(self._connection, str(exc) if exc else "the client closed the connection")
-        self._gateway.gone(self)
-
-    def close(self) -> None:
-        """Send what was written, then end."""
-        self._gateway.closing(self)
-        self._transport.close()
-
-    def check_time(self, now_ns: int) -> None:
-        """A peer that does not read its goodbye is cut off."""
-        connection = self._connection
-        if connection.ended and now_ns - connection.ended_ns > CLOSE_TIMEOUT_S * 1e9:
-            self.abort()
-
-    def abort(self) -> None:
-        self._transport.abort()
-
-
-def _set_keepalive(sock: socket.socket | None) -> None:
-    """A client of 3.1.1 may have no keep-alive: then the kernel finds out that its machine is gone."""
-    if sock is None:
-        return
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", 120), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 4)):
-        if hasattr(socket, name):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _allow_files(wanted: int) -> None:

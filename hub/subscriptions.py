@@ -86,6 +86,8 @@ class SubscriptionTree:
     def __init__(self, hidden: Collection[str] = ()) -> None:
         self._root = _Node()
         self._hidden = frozenset(hidden)
+        self.count = 0
+        """Subscriptions of all clients."""
 
     def add(self, client_id: str, held: Held) -> bool:
         """Add or replace; returns whether the client did not have this filter before."""
@@ -96,6 +98,7 @@ class SubscriptionTree:
         holders = node.direct if share is None else node.shared.setdefault(share, _Group()).holders
         new = client_id not in holders
         holders[client_id] = held
+        self.count += new
         return new
 
     def remove(self, client_id: str, topic_filter: str) -> bool:
@@ -109,6 +112,7 @@ class SubscriptionTree:
             path.append(child)
         if not _remove_holder(path[-1], client_id, share):
             return False
+        self.count -= 1
         for parent, child, level in zip(reversed(path[:-1]), reversed(path[1:]), reversed(levels)):
             if not child.is_empty():
                 break

@@ -141,7 +141,7 @@ async def test_a_flood_of_pings_whose_answers_nobody_reads_fills_no_memory() -> 
     async with gateway(send_timeout_s=0.5) as world:
         bad = await world.client("bad", receive_bytes=4096)
         bad.writer.transport.pause_reading()  # type: ignore[attr-defined]
-        [protocol] = world.gateway.protocols
+        [protocol] = world.gateway.links
         protocol._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
         flood = b"\xc0\x00" * 100_000
 
@@ -154,7 +154,7 @@ async def test_a_flood_of_pings_whose_answers_nobody_reads_fills_no_memory() -> 
         await until(lambda: world.counters["send_timeouts"] == 1)
         pouring.cancel()
         bad.writer.transport.abort()
-        assert all(each._transport.get_write_buffer_size() < 2 << 20 for each in world.gateway.protocols)
+        assert all(each._transport.get_write_buffer_size() < 2 << 20 for each in world.gateway.links)
         await works(world)
 
 
@@ -219,7 +219,7 @@ async def test_a_taken_port_is_named_with_the_remedy() -> None:
 async def test_small_answers_are_not_held_back() -> None:
     async with gateway() as world:
         client = await world.client("dev")
-        [protocol] = world.gateway.protocols
+        [protocol] = world.gateway.links
         sock = protocol._transport.get_extra_info("socket")
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)

@@ -441,7 +441,8 @@ def test_a_topic_of_too_many_levels_ends_the_connection() -> None:
         ("c", "anything/else", True),
         ("c", "#", True),
         ("c", "+/v1/d/commands", True),
-        ("c", "$SYS/#", False),
+        ("c", "$SYS/#", True),
+        ("c", "$other/#", False),
         ("c", "$share/g/penstock/v1/d/#", False),
         ("c", "$share/g/a", True),
     ],
@@ -643,3 +644,31 @@ def test_any_bytes_end_at_most_the_connection_they_came_on(version: int, connect
     writer.publish("a", b"still here", 1)
     assert reader.payloads() == [b"still here"]
     assert world.broker.undurable_bytes == 0
+
+
+# -- $SYS --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_broker_says_how_it_is_below_sys() -> None:
+    world = World(sys_interval_s=10)
+    world.pass_time(1)
+    reader = world.client("reader")
+    reader.subscribe("$SYS/broker/#", qos=0)
+    first = {
+        each.topic.removeprefix("$SYS/broker/"): each.payload for each in reader.later if isinstance(each, Publish)
+    }
+    assert first["clients/connected"] == b"0", "as it was when it was last said"
+    assert first["version"].startswith(b"penstock ") and first["uptime"] == b"0 seconds"
+    world.client("other").publish("a", b"x", 1)
+    world.pass_time(10)
+    later = {each.topic.removeprefix("$SYS/broker/"): each.payload for each in reader.messages()}
+    assert (later["clients/connected"], later["messages/received"], later["subscriptions/count"]) == (b"2", b"1", b"1")
+    everything = world.client("everything")
+    everything.subscribe("#", qos=0)
+    assert everything.later == [], "a wildcard does not see them"
+
+
+def test_nobody_publishes_below_sys() -> None:
+    client = World().client(version=5)
+    client.publish("$SYS/broker/uptime", b"0", 1)
+    assert client.read_one(Acknowledge).reason == Reason.NOT_AUTHORIZED
