@@ -68,7 +68,8 @@ given_series = st.builds(
     st.sampled_from([INF, 10.0, -1e308]),
     st.sampled_from([1.0, 0.0, -1.0, 1e9]),
 )
-_EXTREMES = Given(tuple([1.7976931348623157e308, -1.7976931348623157e308] * 120))
+_EXTREMES = Given((1.7976931348623157e308, -1.7976931348623157e308) * 120)
+_EXTREME_AFTER_SILENCE = Given((0.0,) * 300 + (1.7976931348623157e308,) * 50)
 
 
 pytestmark = pytest.mark.parametrize("detector", detectors(known()), ids=known())
@@ -147,6 +148,7 @@ def test_its_module_says_what_it_is_good_and_bad_at_with_examples_that_run(detec
 
 @given(series=given_series)
 @example(series=_EXTREMES)
+@example(series=_EXTREME_AFTER_SILENCE)
 @settings(deadline=None, max_examples=60)
 def test_strengths_and_state_are_finite_for_every_finite_value(detector: Detector, series: Given) -> None:
     state = [0.0] * detector.width
@@ -158,6 +160,7 @@ def test_strengths_and_state_are_finite_for_every_finite_value(detector: Detecto
 
 @given(series=given_series)
 @example(series=_EXTREMES)
+@example(series=_EXTREME_AFTER_SILENCE)
 @settings(deadline=None, max_examples=60)
 def test_compiled_is_interpreted_to_the_bit(detector: Detector, series: Given) -> None:
     plain, fast = [0.0] * detector.width, np.zeros(detector.width)

@@ -44,6 +44,8 @@ def test_a_clock_that_was_ahead_once_hides_nothing() -> None:
     latest.take(rows((0, 1, 1 << 62, 1.0)))
     latest.take(rows((0, 2, 20, 2.0)))
     assert latest.to_json(TABLE)["devices"]["d"]["a"]["value"] == 2.0
+    latest.take(rows((0, 3, 1 << 61, 3.0), (0, 4, 40, 4.0)))
+    assert latest.to_json(TABLE)["devices"]["d"]["a"]["value"] == 4.0
 
 
 def test_a_new_epoch_is_newer_though_its_numbers_begin_anew() -> None:
