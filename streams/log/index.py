@@ -13,7 +13,7 @@ import logging
 import struct
 import zlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,7 +65,8 @@ class Index:
     def restore(self, data: File, base: int, limit: int) -> Entry:
         """Keep the entries up to byte `limit` of the segment `data`; returns the last, where to go on with `note`."""
         table = Table(self._file, base)
-        place, entry = table.last_right(bisect_right(table, limit, key=lambda each: each.position), data, limit)
+        place = bisect_right(table, limit, key=lambda each: each.position)
+        place, entry = table.last_right(place, lambda each: each.position < limit, data)
         self._restart(place, entry)
         return entry
 
@@ -151,19 +152,23 @@ class Table:
 
     def by_offset(self, offset: int, data: File, stop: int) -> Entry:
         """Where to begin to look for `offset` in the first `stop` bytes of the segment `data`."""
-        place = bisect_right(self, offset - self._base, key=lambda each: each.relative)
-        return self.last_right(place, data, stop)[1]
+        due = offset - self._base
+        place = bisect_right(self, due, key=lambda each: each.relative)
+        return self.last_right(place, lambda each: each.relative <= due and each.position < stop, data)[1]
 
     def by_time(self, timestamp_ms: int, data: File, stop: int) -> Entry:
         """Where to begin to look for the first batch that holds something as new as `timestamp_ms`."""
         place = bisect_left(self, timestamp_ms, key=lambda each: each.newest_ms)
-        return self.last_right(place, data, stop)[1]
+        return self.last_right(place, lambda each: each.newest_ms < timestamp_ms and each.position < stop, data)[1]
 
-    def last_right(self, count: int, data: File, stop: int) -> tuple[int, Entry]:
-        """The last of the first `count` entries behind which a batch stands in `data`, and its place."""
+    def last_right(self, count: int, fits: Callable[[Entry], bool], data: File) -> tuple[int, Entry]:
+        """The last of the first `count` entries that fits and behind which its batch stands in `data`; and its place.
+
+        Where an index is damaged a search in it ends anywhere.
+        """
         for place in range(count - 1, max(-1, count - 1 - _STEPS_MAX), -1):
             entry = self[place]
-            if self.is_right(place) and entry.position < stop:
+            if self.is_right(place) and fits(entry):
                 header = read_header(data.read(entry.position, HEADER_BYTES), 0)
                 if header is not None and header.base_offset == self._base + entry.relative:
                     return place, entry

@@ -259,7 +259,7 @@ class Partition:
                 offset = self._recover_closed(segment, following, point)
         self.next_offset = max(offset, known_end)
         self._complain_of_gap(offset, self.next_offset)
-        self._must_roll = self._must_roll or self.next_offset > offset
+        self._must_roll = self.next_offset > offset
         self._files.sync_directory(self.directory)
         self._files.sync_directory(self.directory.parent)
         self._publish()
@@ -301,7 +301,6 @@ class Partition:
             segment.write_again(trusted_bytes)
         if following is None:
             segment.file.sync()
-            self._must_roll = good < segment.size
         return offset
 
     def _cut(self, segment: Segment, position: int) -> None:

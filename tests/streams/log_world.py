@@ -21,6 +21,7 @@ from streams.clock import ManualClock
 from streams.errors import DiskError
 from streams.files import Files
 from streams.log import Appended, DamagedRange, EventLog, LogSettings, StreamReader
+from streams.log.partitioner import partition_of
 from streams.record import NewRecord, Record
 from tests.simulation.disk import Disk, Mount, PowerCut
 
@@ -112,6 +113,15 @@ class World:
         self.attempt(self.follow)
         self.check_all()
 
+    def described(self) -> str:
+        """The disk in a line."""
+        sizes = {
+            f"{path.parent.name}/{int(path.stem)}": len(inode.data)
+            for path, inode in self.disk.names.items()
+            if path.suffix == ".log"
+        }
+        return f"{sizes}, {self.disk.free_bytes} bytes free, {self.disk.failing_syncs} syncs will fail"
+
     # -- what the owner of the log does --------------------------------------------------------------------------------
 
     def attempt(self, step: Callable[[], None]) -> None:
@@ -152,17 +162,14 @@ class World:
             records = fate.token
             assert isinstance(records, list)
             if self.settings.partitions > 1:
-                records = [each for each in records if self.partition_of(each) == fate.partition]
+                records = [
+                    each for each in records if partition_of(each.key, self.settings.partitions) == fate.partition
+                ]
             assert len(records) == fate.count
             for index, record in enumerate(records):
                 assert record.value is not None
                 self.truths[fate.partition].promise(fate.offset + index, record.value)
                 self.acknowledged += 1
-
-    def partition_of(self, record: NewRecord) -> int:
-        from streams.log.partitioner import partition_of
-
-        return partition_of(record.key, self.settings.partitions)
 
     def remove(self) -> None:
         assert self._log is not None
