@@ -6,8 +6,12 @@ The loop and the step are compiled together by numba; interpreted, the very same
 from __future__ import annotations
 
 import functools
+import hashlib
+import inspect
+import sys
 from collections.abc import Callable
-from typing import Any
+from types import FunctionType, ModuleType
+from typing import Any, cast
 
 import numpy as np
 from numba import njit
@@ -25,51 +29,76 @@ OPEN, CALM_SINCE, TOP, OPENED = 0, 1, 2, 3
 _UNWATCHED = (0.0, np.inf, 0.0, np.nan)
 
 
+def _step(state: Any, time_s: float, value: float, resolution: float, minimum: float, maximum: float) -> float:
+    """Stands for the step of the detector at hand: see make_loop."""
+    raise NotImplementedError
+
+
+def _loop(
+    states: Any, watch: Any, limits: Any, series: Any, time_s: Any, value: Any, good: Any,
+    open_at: float, close_at: float, hold_s: float, out_row: Any, out_opens: Any, out_seen: Any,
+) -> int:  # fmt: skip
+    """Feeds rows to the step; returns how many openings and closings it wrote down."""
+    found = 0
+    for row in range(len(series)):
+        if not good[row]:
+            continue
+        number = series[row]
+        now = time_s[row]
+        strength = _step(states[number], now, value[row], limits[number, 0], limits[number, 1], limits[number, 2])
+        alarm = watch[number]
+        if alarm[OPEN] == 0.0:
+            if strength < open_at or strength != strength:
+                continue
+            alarm[OPEN] = 1.0
+            alarm[CALM_SINCE] = np.inf
+            alarm[TOP] = strength
+            alarm[OPENED] = now
+        else:
+            if strength > alarm[TOP]:
+                alarm[TOP] = strength
+            if strength >= close_at:
+                alarm[CALM_SINCE] = np.inf
+            elif now < alarm[CALM_SINCE]:  # it begins to be calm, or the device's clock went back meanwhile
+                alarm[CALM_SINCE] = now
+            if now - alarm[CALM_SINCE] < hold_s:
+                continue
+            alarm[OPEN] = 0.0
+        out_row[found] = row
+        out_opens[found] = alarm[OPEN] == 1.0
+        out_seen[found, 0] = alarm[TOP]
+        out_seen[found, 1] = states[number, 0]
+        out_seen[found, 2] = states[number, 1]
+        found += 1
+    return found
+
+
 @functools.cache
 def make_loop(step: Step, *, compiled: bool = True) -> Callable[..., int]:
-    """The loop over rows with `step` inside; compiled once in a process."""
-    compile_it: Callable[[Any], Any] = njit if compiled else lambda function: function
-    inner = compile_it(step)
+    """The loop with a detector's step inside.
 
-    def loop(
-        states: Any, watch: Any, limits: Any, series: Any, time_s: Any, value: Any, good: Any,
-        open_at: float, close_at: float, hold_s: float, out_row: Any, out_opens: Any, out_seen: Any,
-    ) -> int:  # fmt: skip
-        found = 0
-        for row in range(len(series)):
-            if not good[row]:
-                continue
-            number = series[row]
-            now = time_s[row]
-            strength = inner(states[number], now, value[row], limits[number, 0], limits[number, 1], limits[number, 2])
-            alarm = watch[number]
-            if alarm[OPEN] == 0.0:
-                if strength < open_at or strength != strength:
-                    continue
-                alarm[OPEN] = 1.0
-                alarm[CALM_SINCE] = np.inf
-                alarm[TOP] = strength
-                alarm[OPENED] = now
-            else:
-                if strength > alarm[TOP]:
-                    alarm[TOP] = strength
-                if strength >= close_at:
-                    alarm[CALM_SINCE] = np.inf
-                elif now < alarm[CALM_SINCE]:  # it begins to be calm, or the device's clock went back meanwhile
-                    alarm[CALM_SINCE] = now
-                if now - alarm[CALM_SINCE] < hold_s:
-                    continue
-                alarm[OPEN] = 0.0
-            out_row[found] = row
-            out_opens[found] = alarm[OPEN] == 1.0
-            out_seen[found, 0] = alarm[TOP]
-            out_seen[found, 1] = states[number, 0]
-            out_seen[found, 2] = states[number, 1]
-            found += 1
-        return found
-
-    made: Callable[..., int] = compile_it(loop)
+    Its machine code is kept beside this file, so that the next start does not wait for the compiler. numba tells what
+    is kept by the loop's own code and name, so the name says which source the step has.
+    """
+    if not compiled:
+        return FunctionType(_loop.__code__, {**globals(), "_step": step})
+    source = _source(step)
+    name = "_loop_" + hashlib.sha256(f"{step.__qualname__}\n{source}".encode()).hexdigest()[:16]
+    loop = FunctionType(_loop.__code__, {**globals(), "_step": njit(step)}, name)
+    loop.__qualname__ = name
+    made: Callable[..., int] = njit(cache=source is not None)(loop)
     return made
+
+
+def _source(step: Step) -> str | None:
+    """The text of the module of a step; None when that does not tell all, as for a function made by another one."""
+    module = sys.modules.get(step.__module__)
+    if getattr(module, step.__qualname__, None) is not step:
+        return None
+    try:
+        return inspect.getsource(cast(ModuleType, module))
+    except (OSError, TypeError):
+        return None
 
 
 class Bank:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.alarms import Transition
-from processors.detectors.bank_compiled import Bank
+from processors.detectors.bank_compiled import Bank, make_loop
 from processors.detectors.detector import Detector
 from processors.rows import Rows, no_rows
 
@@ -182,6 +182,32 @@ def test_a_snapshot_of_another_width_is_forgotten(width: int) -> None:
     one.restore(b"")
     one.restore(b"12345678" * 3)
     assert one.snapshot() == clean
+
+
+def made_by(factor: float) -> Detector:
+    """Detectors whose source is the same, and which are not."""
+
+    def scaled(state: Any, time_s: float, value: float, resolution: float, minimum: float, maximum: float) -> float:
+        return float(value * factor)
+
+    return Detector(name="scaled", version=1, kind="process", width=2, step=scaled, says=lambda *_: "")
+
+
+def test_machine_code_is_kept_for_the_next_start() -> None:
+    fed(bank(), [(0, 0.0, 1.0)])
+    again: Any = make_loop.__wrapped__(ECHO.step)  # as another process makes it
+    one = bank()
+    one._loop = again
+    assert places(fed(one, [(0, 0.0, 1.0)])) == [(0, True)]
+    assert sum(again.stats.cache_hits.values()) == 1
+    assert not again.stats.cache_misses
+
+
+def test_functions_that_their_source_does_not_tell_apart_are_not_mixed_up() -> None:
+    for factor, strength in ((1.0, 3.0), (0.5, 1.5), (2.0, 1.8)):
+        found = fed(Bank(made_by(factor), 1.0, 0.6, 10.0), [(0, 0.0, 0.9), (0, 1.0, 3.0)])
+        assert [each.strength for each in found] == [strength]
+        assert not make_loop(made_by(factor).step).stats.cache_hits  # type: ignore[attr-defined]
 
 
 def test_no_rows_at_all() -> None:
