@@ -7,6 +7,7 @@ ARGS ?=
 PIP = $(PYTHON) deploy/progress.py $(BIN)/pip install --disable-pip-version-check --progress-bar off
 
 SOAK_S ?= 600
+SOAK_SEEDS ?= 10000
 
 .DEFAULT_GOAL := help
 .PHONY: help up test check soak servers peers system bench bench-compare reference clean format
@@ -58,8 +59,9 @@ check: $(VENV)/.dev ## Style, strict types, import direction, documentation
 	$(BIN)/mypy
 	$(BIN)/pytest -m tidy tests/tidy
 
-soak: $(VENV)/.soak ## Look for what no test has found yet, SOAK_S seconds each
+soak: $(VENV)/.soak ## Look for what no test has found yet, SOAK_S seconds each, SOAK_SEEDS lives of a log
 	$(BIN)/python -m tests.fuzz.frames --seconds $(SOAK_S)
+	$(BIN)/python -m tests.streams.log_soak --seeds $(SOAK_SEEDS)
 
 servers: ## Install the real servers of the system tests
 	tests/system/install-servers

@@ -16,6 +16,7 @@ from streams.errors import JunkError
 from streams.files import DiskFiles
 from streams.frames import read_header
 from streams.log import offline
+from streams.log.partition import Recovered
 from streams.names import TELEMETRY
 from streams.record import Record
 
@@ -33,7 +34,10 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(path: PathArgument = None, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Check every checksum, every record and the order of offsets; exit 1 if something is wrong."""
+    """Check every checksum, every record, the order of offsets and the indexes; exit 1 if something is wrong.
+
+    A log in use is checked up to what is durable.
+    """
     files = DiskFiles()
     reports = []
     with Progress(console=console, transient=True, disable=as_json or not sys.stdout.isatty()) as progress:
@@ -65,15 +69,44 @@ def dump(
         for number, record in enumerate(offline.dump(partition, files=files, start=start)):
             if limit is not None and number >= limit:
                 break
-            stream = partition.parent.name
-            print(json.dumps({"stream": stream, "partition": int(partition.name), **_record(stream, record)}))
+            stream, number = partition.parent.name, partition.name
+            place = {"stream": stream, "partition": int(number) if number.isdigit() else number}
+            print(json.dumps(place | _record(stream, record)))
 
 
-def repair(path: PathArgument = None, data: DataOption = None) -> None:
-    """Cut torn tails (kept in .cut files) and rebuild indexes; not while the log is in use."""
+def repair(path: PathArgument = None, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Cut torn tails (kept in .cut files) and rebuild indexes; not while the log is in use.
+
+    Damage in the middle stays, named, and takes nothing else with it; exit 1 if there is any.
+    """
     files = DiskFiles()
-    for partition in offline.find_partitions(_chosen(path, data), files):
-        console.print(f"{partition.parent.name}/{partition.name}: {'; '.join(offline.repair(partition, files=files))}")
+    found = [(each, offline.repair(each, files=files)) for each in offline.find_partitions(_chosen(path, data), files)]
+    answer = {"partitions": [_repaired(partition, recovered) for partition, recovered in found]}
+    emit(answer, as_json, lambda _: _show_repaired(found))
+    if any(recovered.damaged for _, recovered in found):
+        raise typer.Exit(1)
+
+
+def _repaired(partition: Path, recovered: Recovered) -> dict[str, Any]:
+    cut_files = [str(path) for path in recovered.cut_files]
+    return {
+        "partition": str(partition),
+        "checked_bytes": recovered.checked_bytes,
+        "cut_bytes": recovered.cut_bytes,
+        "cut_files": cut_files,
+        "damaged": recovered.damaged,
+    }
+
+
+def _show_repaired(found: list[tuple[Path, Recovered]]) -> None:
+    for partition, recovered in found:
+        console.print(f"{partition.parent.name}/{partition.name}: checked {count(recovered.checked_bytes)} bytes")
+        for path in recovered.cut_files:
+            console.print(
+                f"  cut a torn tail, {count(recovered.cut_bytes)} bytes; it is kept in {path}", soft_wrap=True
+            )
+        for sentence in recovered.damaged:
+            console.print(f"  [red]✗[/red] {sentence}", soft_wrap=True)
 
 
 def _chosen(path: Path | None, data: Path | None) -> Path:
@@ -81,7 +114,7 @@ def _chosen(path: Path | None, data: Path | None) -> Path:
 
 
 def _plain(report: offline.Report) -> dict[str, Any]:
-    names = ("segments", "bytes", "batches", "records", "first_offset", "next_offset")
+    names = ("segments", "bytes", "batches", "records", "first_offset", "next_offset", "in_use")
     return {"partition": str(report.directory), **{name: getattr(report, name) for name in names}}
 
 
@@ -105,6 +138,8 @@ def _show(reports: list[offline.Report]) -> None:
     ]
     table("", columns, rows)
     for each in reports:
+        if each.in_use:
+            console.print(f"{each.directory} is in use by {each.in_use}: checked up to what is durable", soft_wrap=True)
         for problem in each.problems:
             console.print(f"[red]✗[/red] {problem}", soft_wrap=True)
 

@@ -12,7 +12,7 @@ from streams.files import DirectoryLock, Files, InUseError
 from streams.log.batch import decode_batch
 from streams.log.durable import NAME, Durable, read_durable
 from streams.log.index import open_table
-from streams.log.partition import Partition
+from streams.log.partition import Partition, Recovered
 from streams.log.scan import Damaged, Found, walk
 from streams.log.segment import segment_bases, segment_path
 from streams.log.settings import LogSettings
@@ -114,18 +114,18 @@ def dump(partition: Path, *, files: Files, start: int = 0) -> Iterator[Record]:
                 yield from (record for record in records if record.offset >= start)
 
 
-def repair(partition: Path, *, files: Files) -> list[str]:
-    """Cut a torn tail (kept in a .cut file), rebuild the indexes; returns what was done. MisuseError: it is in use."""
+def repair(partition: Path, *, files: Files) -> Recovered:
+    """Check everything, cut a torn tail (kept in a .cut file), rebuild the indexes. InUseError: somebody has it open.
+
+    Damage in the middle stays, named: what it took cannot be made again.
+    """
     lock = DirectoryLock(partition.parent, owner="penstock log repair")
     try:
         opened = Partition(partition, LogSettings(), files=files, check_all=True)
-        found = opened.recovered
         opened.close()
     finally:
         lock.release()
-    done = [f"checked {found.checked_bytes} bytes"]
-    done += [f"cut {found.cut_bytes} bytes, kept in {path}" for path in found.cut_files]
-    return done + found.damaged
+    return opened.recovered
 
 
 @contextmanager

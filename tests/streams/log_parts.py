@@ -107,14 +107,16 @@ class Place:
         file.close()
 
 
-def read_all(reader: StreamReader, offset: int | None = None) -> tuple[list[Record], list[tuple[int, int]]]:
+def read_all(
+    reader: StreamReader, offset: int | None = None, *, bytes_max: int = 1
+) -> tuple[list[Record], list[tuple[int, int]]]:
     """Everything from `offset` to the end, and the ranges that were named as damaged."""
     offset = reader.earliest if offset is None else offset
     records: list[Record] = []
     damaged: list[tuple[int, int]] = []
     while offset < reader.end:
         try:
-            more = reader.read(offset, bytes_max=1)
+            more = reader.read(offset, bytes_max=bytes_max)
         except DamagedRange as error:
             damaged.append((error.offset, error.resume))
             assert error.resume > offset
