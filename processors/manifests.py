@@ -15,6 +15,7 @@ from typing import Any
 
 from streams.errors import JunkError
 from streams.frames import KINDS
+from streams.units import written
 
 SERIES_MAX = 65_536
 
@@ -36,8 +37,7 @@ class SeriesInfo:
 
     def shown(self, value: float) -> str:
         """A value of this series as a person reads it, with its unit."""
-        unit = f" {self.unit}" if self.unit and self.unit != "1" else ""
-        return f"{value:.4g}{unit}"
+        return f"{value:.4g} {written(self.unit)}".rstrip()
 
 
 class Manifests:

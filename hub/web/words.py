@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from streams.units import written
+
 DECIMALS_MAX = 6
 
-_UNITS = {"1": "", "Cel": "°C", "deg": "°", "W/m2": "W/m²", "m3/h": "m³/h", "m/s2": "m/s²", "um": "µm"}
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _SPANS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
@@ -20,11 +21,6 @@ def number(value: int | float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
 
 
-def unit(code: str | None) -> str:
-    """A UCUM code as people write it; empty for a plain number."""
-    return _UNITS.get(code or "", code or "")
-
-
 def quantity(value: Any, resolution: float | None = None, code: str | None = None) -> tuple[str, str]:
     """A reading and its unit as text. The digits follow the sensor's resolution, else four that matter."""
     if value is None:
@@ -32,12 +28,12 @@ def quantity(value: Any, resolution: float | None = None, code: str | None = Non
     if isinstance(value, bool):
         return ("on" if value else "off"), ""
     if isinstance(value, str):
-        return value, unit(code)
+        return value, written(code)
     if not math.isfinite(value):
-        return str(value), unit(code)
+        return str(value), written(code)
     if code in ("B", "By"):
         return _scaled(value, "B")
-    return decimal(value, resolution).replace("-", "−"), unit(code)
+    return decimal(value, resolution).replace("-", "−"), written(code)
 
 
 def of_series(entry: Mapping[str, Any], value: Any) -> tuple[str, str]:
@@ -49,7 +45,7 @@ def of_series(entry: Mapping[str, Any], value: Any) -> tuple[str, str]:
 
 def decimal(value: float, resolution: float | None = None) -> str:
     """1234.5678 with resolution 0.01 -> 1,234.57; without one four digits that matter, and all before the point."""
-    if resolution is not None and resolution > 0:
+    if resolution is not None and 0 < resolution < math.inf:
         exponent = Decimal(repr(float(resolution))).normalize().as_tuple().exponent
         return f"{value:,.{min(DECIMALS_MAX, max(0, -int(exponent)))}f}"
     if value == int(value) and abs(value) < 1e15:

@@ -17,6 +17,7 @@ True
 
 from __future__ import annotations
 
+import math
 from math import inf
 from typing import Any
 
@@ -76,7 +77,15 @@ def says(value: float, usual: float, spread: float, series: SeriesInfo) -> str:
         return f"is above its limit: {series.shown(value)}, at most {series.maximum:.4g}"
     if series.minimum is not None and value < series.minimum:
         return f"is below its limit: {series.shown(value)}, at least {series.minimum:.4g}"
-    return f"left its usual level: {series.shown(value)}, usually {usual:.4g} ± {spread:.4g}"
+    return f"left its usual level: {series.shown(value)}, usually {_about(usual, spread)}"
+
+
+def _about(usual: float, spread: float) -> str:
+    """Two digits of the spread, and as many decimals of what is usual: 45.600 ± 0.086"""
+    if not 1e-6 < spread < 1e6:
+        return f"{usual:.4g} ± {spread:.2g}"
+    decimals = max(0, 1 - math.floor(math.log10(spread)))
+    return f"{usual:.{decimals}f} ± {spread:.{decimals}f}"
 
 
 LEVEL = Detector(name="level", version=1, kind="process", width=8, step=step, says=says)

@@ -47,7 +47,7 @@ def test_an_alarm_opens_with_its_evidence_and_closes_with_its_largest_strength()
         "closed_ns": None,
         "strength": 1.5,
         "value": 300.5,
-        "message": "flow of pump-1 left its usual level: 300.5 l/min, usually 250 ± 1.25",
+        "message": "flow of pump-1 left its usual level: 300.5 l/min, usually 250.0 ± 1.2",
         "parameters": PARAMETERS,
         "evidence": {"epoch": 7, "sequence": 101, "partition": 2, "offset": 55},
     }
@@ -87,9 +87,9 @@ def test_an_alarm_that_the_store_kept_closes_as_the_same() -> None:
     [
         (401.0, FLOW, "is above its limit: 401 l/min, at most 400"),
         (9.5, FLOW, "is below its limit: 9.5 l/min, at least 10"),
-        (400.0, FLOW, "left its usual level: 400 l/min, usually 250 ± 1.25"),
-        (401.0, SeriesInfo("d", "load", unit="1"), "left its usual level: 401, usually 250 ± 1.25"),
-        (401.0, SeriesInfo("d", "load"), "left its usual level: 401, usually 250 ± 1.25"),
+        (400.0, FLOW, "left its usual level: 400 l/min, usually 250.0 ± 1.2"),
+        (401.0, SeriesInfo("d", "load", unit="1"), "left its usual level: 401, usually 250.0 ± 1.2"),
+        (401.0, SeriesInfo("d", "load"), "left its usual level: 401, usually 250.0 ± 1.2"),
     ],
 )
 def test_level_says_what_is_wrong_in_the_unit_of_the_series(value: float, info: SeriesInfo, sentence: str) -> None:
