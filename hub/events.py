@@ -101,6 +101,11 @@ def decode(
 ) -> Event:
     """What a record of `telemetry`, `devices` or `commands` means; what means nothing is a JunkEvent."""
     device, channel = _source(stream, key, headers)
+    if stream == names.TELEMETRY and headers:
+        told = dict(headers)
+        if names.FAULT_HEADER in told:
+            channel = told.get(names.FORMAT_HEADER, b"").decode("utf-8", "replace")
+            return JunkEvent(device, time_ms, channel, told[names.FAULT_HEADER].decode("utf-8", "replace"))
     read = _READERS.get(channel)
     if read is None:
         return JunkEvent(device, time_ms, channel, f"a record of {stream} with the key {key!r:.100}")

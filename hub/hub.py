@@ -24,11 +24,13 @@ from hub.gateway import Gateway
 from hub.ingest import Ingest
 from hub.journal import Journal
 from hub.keys import Keys
-from hub.projections import Projections
+from hub.projections import Projection, Projections
 from hub.registry import Registry
 from hub.session_log import SEGMENT_BYTES as SESSION_SEGMENT_BYTES
 from hub.session_log import SessionLog
 from hub.settings import HubSettings
+from hub.translations import Translations
+from hub.translator import Translator
 from streams import names
 from streams.clock import Clock, SystemClock
 from streams.control import serving
@@ -80,7 +82,9 @@ class Hub:
         self.registry = Registry()
         self.accounts = Accounts()
         self.commands = Commands(kept_max=settings.commands.kept_max)
-        self._projections = Projections(data / "hub", files, [self.registry, self.accounts, self.commands])
+        translations = Translations()
+        projections: list[Projection] = [self.registry, self.accounts, self.commands, translations]
+        self._projections = Projections(data / "hub", files, projections)
         self._journal = Journal(self._projections, clock=clock, react=self._react)
         self.dispatcher = Dispatcher(
             self.commands,
@@ -92,10 +96,14 @@ class Hub:
             settings=settings.commands,
             metrics=self.metrics,
         )
+        self._translator = Translator(
+            self._journal, translations, clock=clock, series_max=settings.devices.learnt_series_max
+        )
         self._ingest = Ingest(
             self._journal,
             self.registry,
             publish=self._publish,
+            translator=self._translator,
             watch=self.dispatcher,
             clock=clock,
             metrics=self.metrics,
@@ -129,6 +137,7 @@ class Hub:
                     return await self._serve(stop)
             finally:
                 await self.gateway.stop()
+                await self._translator.idle()
         finally:
             self._journal.hand_over()
             await asyncio.to_thread(log.close)

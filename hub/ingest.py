@@ -29,6 +29,7 @@ from hub.journal import Journal
 from hub.payload import read_object
 from hub.quiet import Quiet
 from hub.registry import Registry
+from hub.translator import Foreign, Translator
 from streams import names
 from streams.clock import Clock
 from streams.errors import JunkError, PenstockError
@@ -87,10 +88,12 @@ class Ingest:
         registry: Registry,
         *,
         publish: Publish,
+        translator: Translator,
         watch: ConnectionWatch,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
+        self._translator = translator
         self._watch = watch
         self._journal = journal
         self._registry = registry
@@ -116,18 +119,20 @@ class Ingest:
 
     def take(self, client: Client, messages: Sequence[Message], on_taken: OnTaken) -> None:
         try:
-            batches = self._batches(client, messages)
+            batches, foreign = self._sorted(client, messages)
         except JunkError as error:
             self._foreign.increment(len(messages))
             self._warn(f"foreign {client.client_id}", "%s", error)
             asyncio.get_running_loop().call_soon(on_taken, error)
             return
-        if not batches:
+        if not batches and not foreign:
             asyncio.get_running_loop().call_soon(on_taken, None)
             return
-        take = _Take(on_taken, len(batches))
+        take = _Take(on_taken, len(batches) + bool(foreign))
         for stream, records in batches.items():
             self._journal.append(stream, records, take.on_durable)
+        if foreign:
+            self._translator.take(client.client_id, foreign, take.on_durable)
 
     def connected(self, client: Client) -> None:
         self._connections[client.client_id] = _Connection(client)
@@ -149,7 +154,8 @@ class Ingest:
         match event:
             case FrameEvent():
                 self._readings.increment(event.header.count)
-                if not self._registry.knows_manifest(event.device, event.header.manifest):
+                known = self._registry.knows_manifest(event.device, event.header.manifest)
+                if not known and not names.is_translated(event.header.epoch):
                     self._ask_manifest(event.device, event.header.manifest)
             case JunkEvent():
                 self._metrics.counter(
@@ -166,9 +172,11 @@ class Ingest:
             if device.connected != (connection is not None) and device.device not in self._telling:
                 self._tell(device.device, reason)
 
-    def _batches(self, client: Client, messages: Sequence[Message]) -> dict[str, list[NewRecord]]:
+    def _sorted(self, client: Client, messages: Sequence[Message]) -> tuple[dict[str, list[NewRecord]], list[Foreign]]:
+        """Records by stream, and what has to be translated first. Raises JunkError."""
         time_ms = self._clock.time_ns() // 1_000_000
         batches: dict[str, list[NewRecord]] = {}
+        foreign: list[Foreign] = []
         counts: dict[str, int] = {}
         for message in messages:
             parsed = _parse_topic(message.topic)
@@ -177,10 +185,13 @@ class Ingest:
                     f"client {client.client_id!r} may not publish to {message.topic[:200]!r}; "
                     "a device's client id is its device id, and it publishes below that alone"
                 )
-            stream, record = _record(parsed, message.payload, time_ms)
-            if message.mark is not None:
-                record = record._replace(headers=(*record.headers, marks.header(message.mark)))
-            batches.setdefault(stream, []).append(record)
+            if parsed.channel in names.TRANSLATED:
+                foreign.append(Foreign(parsed.channel, message.content_type, message.payload, message.mark))
+            else:
+                stream, record = _record(parsed, message.payload, time_ms)
+                if message.mark is not None:
+                    record = record._replace(headers=(*record.headers, marks.header(message.mark)))
+                batches.setdefault(stream, []).append(record)
             counts[parsed.channel] = counts.get(parsed.channel, 0) + 1
         for channel, count in counts.items():
             self._messages[channel].increment(count)
@@ -188,7 +199,7 @@ class Ingest:
         connection = self._connections.get(client.client_id)
         if connection is not None and not connection.on_log:
             self._tell(client.client_id, None)
-        return batches
+        return batches, foreign
 
     def _tell(self, device: str, reason: str | None) -> None:
         """Write to the log whether a device is connected now."""

@@ -30,11 +30,13 @@ class Device:
     manifest: Mapping[str, Any] | None = None
     manifest_id: int | None = None
     manifest_ids: list[int] = field(default_factory=list)
+    translated: bool = False
+    """It sends readings that the hub numbers. Such a device says nothing of itself."""
 
     @property
     def online(self) -> bool:
-        """It said so, has not taken it back, and its connection stands."""
-        return self.reported_online and self.connected
+        """It said so (if it is one that says so), has not taken it back, and its connection stands."""
+        return (self.reported_online or (self.translated and self.boot is None)) and self.connected
 
     def to_json(self, *, frames: int, readings: int) -> dict[str, Any]:
         """The device as the control API shows it."""
@@ -72,6 +74,7 @@ class Registry:
         match event:
             case FrameEvent():
                 _adopt_epoch(device, event.header.epoch)
+                device.translated |= names.is_translated(event.header.epoch)
             case ManifestEvent():
                 _adopt_manifest(device, event)
             case StateEvent():

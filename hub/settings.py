@@ -48,6 +48,12 @@ class DeviceSettings:
     count_max: int = setting(
         10_000, "When this many devices are known, a new one is refused until this is raised.", minimum=1
     )
+    learnt_series_max: int = setting(
+        1000,
+        "Series that are learnt of a device that sends JSON, SenML or line protocol; what has more is quarantined.",
+        minimum=1,
+        maximum=65_536,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,8 @@ class FrameIn:
     offset: int
     time_ms: int
     data: bytes
+    fault: str | None = None
+    """Why the hub could not translate it: it is no frame."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from streams.clock import Clock
 from streams.errors import PenstockError, TryLaterError
 from streams.files import Files
 from streams.log import DamagedRange, OffsetOutOfRange, StreamReader, partitions
-from streams.names import DEVICES, MANIFEST, TELEMETRY
+from streams.names import DEVICES, FAULT_HEADER, MANIFEST, TELEMETRY
 from streams.record import Record
 
 _log = logging.getLogger("penstock.processors")
@@ -179,7 +179,10 @@ class Consumer:
                 passed[place] = following
             for record in records:
                 device = (record.key or b"").decode("utf-8", "replace")
-                found.append(FrameIn(device, number, record.offset, record.timestamp_ms, record.value or b""))
+                fault = dict(record.headers).get(FAULT_HEADER) if record.headers else None
+                reason = None if fault is None else fault.decode("utf-8", "replace")
+                value = record.value or b""
+                found.append(FrameIn(device, number, record.offset, record.timestamp_ms, value, reason))
         return found, passed, more
 
     def _read(self, place: Place, offset: int, bytes_max: int) -> tuple[list[Record], int]:

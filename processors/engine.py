@@ -142,6 +142,9 @@ class Engine:
     def _admit(self, index: int, frame: FrameIn, decoded: Decoded, chunk: Chunk) -> Part | None:
         """What of a frame becomes rows; None when nothing does."""
         header = decoded.headers[index]
+        if frame.fault is not None:
+            self._quarantine(frame, None, frame.fault, chunk)
+            return None
         if index in decoded.errors or header is None:
             self._quarantine(frame, header, decoded.errors.get(index, "no header"), chunk)
             return None

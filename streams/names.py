@@ -22,12 +22,25 @@ MANIFEST = "manifest"
 STATE = "state"
 ACCOUNT = "account"
 RESULTS = "results"
-UPSTREAM = frozenset({FRAMES, MANIFEST, STATE, ACCOUNT, RESULTS})
+# device -> hub, in the formats of others
+READINGS = "readings"
+JSON = "json"
+SENML = "senml"
+LINES = "lines"
+TRANSLATED = frozenset({READINGS, JSON, SENML, LINES})
+UPSTREAM = frozenset({FRAMES, MANIFEST, STATE, ACCOUNT, RESULTS}) | TRANSLATED
 
 # hub -> device
 COMMAND = "commands"
 REQUESTS = "requests"
 DOWNSTREAM = frozenset({COMMAND, REQUESTS})
+
+FAULT_HEADER = "fault"
+"""A record of `telemetry` with this header is no frame: it says why the hub could not translate these bytes."""
+FORMAT_HEADER = "format"
+
+EPOCH_TRANSLATED = 1 << 52
+"""Readings that the hub numbers have an epoch from here to twice this: no device's own, be it a time in s, ms or ns."""
 
 _DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,63}")
 
@@ -47,6 +60,11 @@ def check_device(device: str) -> str:
             "beginning with a letter or a digit"
         )
     return device
+
+
+def is_translated(epoch: int) -> bool:
+    """Whether the hub gave this epoch to readings that came without numbers."""
+    return EPOCH_TRANSLATED <= epoch < 2 * EPOCH_TRANSLATED
 
 
 def topic(device: str, channel: str) -> str:

@@ -21,6 +21,8 @@ from hub.keys import Keys
 from hub.projections import Projections
 from hub.registry import Registry
 from hub.settings import CommandSettings
+from hub.translations import Translations
+from hub.translator import Translator
 from streams import names
 from streams.clock import ManualClock
 from streams.files import DiskFiles, Files
@@ -55,7 +57,8 @@ class Parts:
         self.events: list[Event] = []
         self.published: list[tuple[str, str, Any]] = []
         self.listening: set[str] = set()
-        projections = [self.registry, self.accounts, self.commands]
+        self.translations = Translations()
+        projections = [self.registry, self.accounts, self.commands, self.translations]
         self.projections = Projections(data / "hub", self.files, projections)
         self.journal = Journal(self.projections, clock=self.clock, react=self._react)
         keys = Keys(self.clock, lambda size: bytes(size))
@@ -69,10 +72,12 @@ class Parts:
             settings=settings or CommandSettings(open_max=3, silence_s=100.0),
             metrics=self.metrics,
         )
+        self.translator = Translator(self.journal, self.translations, clock=self.clock, series_max=100)
         self.ingest = Ingest(
             self.journal,
             self.registry,
             publish=self._publish,
+            translator=self.translator,
             watch=self.dispatcher,
             clock=self.clock,
             metrics=self.metrics,
