@@ -9,6 +9,9 @@ from streams.errors import MisuseError
 from streams.log.batch import BATCH_BYTES_MAX, TIMESTAMP_MS_MAX, NewBatch, encode_batch
 from streams.record import NewRecord
 
+Place = tuple[str, int]
+"""Stream and partition."""
+
 BATCH_BYTES = 64 << 10
 """Appends share a batch up to this size: a large one costs less to write and to check, a small one loses less."""
 _RECORD_BYTES = 40
@@ -32,6 +35,7 @@ class Appended:
 class Pending:
     """An append that waits, or the part of it that falls into one partition."""
 
+    place: Place
     records: Sequence[NewRecord]
     batch: NewBatch | None
     """When it was handed over as a batch, which stays as it is."""

@@ -22,9 +22,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from streams.errors import CorruptError, JunkError, MisuseError
+from streams.files import Buffer
 from streams.log.checksum import crc32c
 from streams.log.codecs import unpack
 from streams.log.records import decode_records, encode_records
+from streams.log.scratch import Scratch
 from streams.record import NewRecord, Record
 
 HEADER_BYTES = 61
@@ -51,9 +53,13 @@ class NewBatch(NamedTuple):
 
     head: bytes
     """The header behind the base offset."""
-    records: bytes
+    records: Buffer
     offsets: int
     max_timestamp_ms: int
+
+    def kept(self, scratch: Scratch) -> NewBatch:
+        """The same, with its records in scratch memory."""
+        return self._replace(records=scratch.keep(self.records))
 
     @property
     def size(self) -> int:
@@ -61,7 +67,7 @@ class NewBatch(NamedTuple):
 
     def at(self, base_offset: int) -> bytes:
         """The whole batch, as on disk."""
-        return OFFSET.pack(base_offset) + self.head + self.records
+        return OFFSET.pack(base_offset) + self.head + bytes(self.records)
 
 
 class BatchHeader(NamedTuple):

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from streams.clock import Clock
 from streams.errors import PenstockError, TryLaterError
-from streams.log.appends import Appended, Pending, share_batches
+from streams.log.appends import Appended, Pending, Place, share_batches
 from streams.log.partition import Partition
+from streams.log.scratch import Scratch
 from streams.log.settings import LogSettings
 
 _log = logging.getLogger("penstock.log")
 
-Place = tuple[str, int]
-"""Stream and partition."""
 Tell = Callable[[Sequence[Appended]], None]
 
+_ROUND_BYTES = 4 << 20
+"""A round takes about so much: what it needs of memory is then used again by the next, and nobody waits long for it."""
 _SYNCS_AT_ONCE = 4
 
 
@@ -46,12 +48,17 @@ class Committer:
         self._intervals_ns = {stream: round(each.commit_interval_ms * 1e6) for stream, each in settings.items()}
         self._clock = clock
         self._tell = tell
-        self._condition = threading.Condition(threading.Lock())
+        self._mutex = threading.Lock()
+        self._condition = threading.Condition(self._mutex)
         self.lock = threading.Lock()
         """Held during a round; who changes partitions in another way holds it too."""
-        self._pending: list[tuple[Place, Pending]] = []
+        self._pending: deque[list[Pending]] = deque()
+        """What the next rounds take."""
+        self._last_bytes = 0
+        """Size of the last of them."""
         self._interval_ns = self._due_ns = 0
         self._added = self._settled = 0
+        self._scratch = Scratch()
         self._closing = False
         self._pool: ThreadPoolExecutor | None = None
         self.problems: dict[Place, str] = {}
@@ -65,12 +72,12 @@ class Committer:
     def is_threaded(self) -> bool:
         return self._thread is not None
 
-    def add(self, parts: Sequence[tuple[Place, Pending]]) -> None:
+    def add(self, parts: Sequence[Pending]) -> None:
         """Let an append wait for the next round. TryLaterError when too much waits already."""
-        size = sum([part.size for _, part in parts])
-        stream = parts[0][0][0]
+        size = parts[0].size if len(parts) == 1 else sum([part.size for part in parts])
+        stream = parts[0].place[0]
         limit = self._limits[stream]
-        with self._condition:
+        with self._mutex:
             if self._closing:
                 raise TryLaterError(f"the log {self._directory} is closing", retry_after_s=1.0)
             if self.pending_bytes and self.pending_bytes + size > limit:
@@ -82,22 +89,29 @@ class Committer:
             if not self._pending or interval_ns < self._interval_ns:
                 self._interval_ns, self._due_ns = interval_ns, self._clock.monotonic_ns() + interval_ns
                 self._condition.notify_all()
-            self._pending += parts
+            if not self._pending or self._last_bytes > _ROUND_BYTES:
+                self._pending.append([])
+                self._last_bytes = 0
+            self._pending[-1] += parts
+            self._last_bytes += size
             self._added += len(parts)
             self.pending_bytes += size
 
     def commit(self) -> int:
-        """Make one round; returns how many appends were in it."""
+        """Make the rounds that what waits now needs; returns how many appends were in them."""
+        return sum(self._commit_one() for _ in range(len(self._pending)))
+
+    def _commit_one(self) -> int:
         with self.lock:
             with self._condition:
-                taken, self._pending = self._pending, []
+                taken = self._pending.popleft() if self._pending else []
             if not taken:
                 return 0
             try:
                 fates = self._round(taken)
             finally:
                 with self._condition:
-                    self.pending_bytes -= sum([part.size for _, part in taken])
+                    self.pending_bytes -= sum([part.size for part in taken])
                     self._settled += len(taken)
                     self._condition.notify_all()
         self._tell(fates)
@@ -128,12 +142,12 @@ class Committer:
 
     # -- a round -----------------------------------------------------------------------------------------------------
 
-    def _round(self, taken: Sequence[tuple[Place, Pending]]) -> list[Appended]:
+    def _round(self, taken: Sequence[Pending]) -> list[Appended]:
         groups: dict[Place, list[Pending]] = {}
-        for place, part in taken:
-            group = groups.get(place)
+        for part in taken:
+            group = groups.get(part.place)
             if group is None:
-                group = groups[place] = []
+                group = groups[part.place] = []
             group.append(part)
         written = {place: self._write(place, group) for place, group in groups.items()}
         to_sync = [place for place, result in written.items() if not isinstance(result, Exception)]
@@ -159,13 +173,15 @@ class Committer:
     def _write(self, place: Place, group: Sequence[Pending]) -> list[int] | Exception:
         """Write what waits for a partition; returns the first offset of each append, or why nothing was written."""
         try:
-            batches = list(share_batches(group))
+            batches = [(batch.kept(self._scratch), members) for batch, members in share_batches(group)]
             bases = self._partitions[place].write([batch for batch, _ in batches])
         except (PenstockError, OSError) as error:
             return error
         except Exception as error:  # a defect of ours: who appended must not wait for ever
             _log.exception("a round of %s failed", place)
             return error
+        finally:
+            self._scratch.clear()
         offsets: list[int] = []
         for base, (_, members) in zip(bases, batches):
             for part in members:

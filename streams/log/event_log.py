@@ -11,9 +11,9 @@ from pathlib import Path
 from streams.clock import Clock
 from streams.errors import MisuseError, TryLaterError
 from streams.files import DirectoryLock, DiskFiles, Files
-from streams.log.appends import Appended, Pending, check_size
+from streams.log.appends import Appended, Pending, Place, check_size
 from streams.log.batch import take_batch
-from streams.log.committer import Committer, Place
+from streams.log.committer import Committer
 from streams.log.partition import Partition, Recovered
 from streams.log.partitioner import partition_of
 from streams.log.reader import StreamReader
@@ -117,14 +117,14 @@ class EventLog:
         """
         self._partition(stream, partition)
         taken = take_batch(batch)
-        return self._wait([((stream, partition), Pending((), taken, taken.size, None))], timeout_s)
+        return self._wait([Pending((stream, partition), (), taken, taken.size, None)], timeout_s)
 
     def flush(self, timeout_s: float = 30.0) -> None:
         """Return when everything appended so far is committed, or has failed."""
         self._committer.flush(timeout_s)
 
     def commit(self) -> int:
-        """Make one round; returns how many appends were in it."""
+        """Commit what waits now; returns how many appends that were."""
         return self._committer.commit()
 
     # -- the rest ----------------------------------------------------------------------------------------------------
@@ -175,22 +175,22 @@ class EventLog:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _parts(self, stream: str, records: Sequence[NewRecord], token: object) -> list[tuple[Place, Pending]]:
+    def _parts(self, stream: str, records: Sequence[NewRecord], token: object) -> list[Pending]:
         settings = self._settings.get(stream)
         if settings is None:
             raise MisuseError(f"this log does not write the stream {stream!r}; it writes {', '.join(self._settings)}")
         if not records:
             raise MisuseError("an append needs at least one record")
         if settings.partitions == 1:
-            return [((stream, 0), Pending(tuple(records), None, check_size(records), token))]
+            return [Pending((stream, 0), tuple(records), None, check_size(records), token)]
         groups: dict[int, list[NewRecord]] = {}
         for record in records:
             groups.setdefault(partition_of(record.key, settings.partitions), []).append(record)
-        return [((stream, number), Pending(group, None, check_size(group), token)) for number, group in groups.items()]
+        return [Pending((stream, number), group, None, check_size(group), token) for number, group in groups.items()]
 
-    def _wait(self, parts: list[tuple[Place, Pending]], timeout_s: float) -> int:
+    def _wait(self, parts: list[Pending], timeout_s: float) -> int:
         waiter = _Waiter(len(parts))
-        for _, part in parts:
+        for part in parts:
             part.token = waiter
         self._committer.add(parts)
         if not self._committer.is_threaded:
