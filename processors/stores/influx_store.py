@@ -8,7 +8,9 @@ that transaction. Alarms are in the file first and are copied from there, so tha
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -34,6 +36,7 @@ from streams.errors import DiskError, MisuseError, TryLaterError
 _log = logging.getLogger("penstock.processors")
 
 ALARMS_AT_ONCE = 1000
+WRITERS = 2  # the server takes a second request while it syncs the first
 RETRY_S = 10.0
 
 _SCHEMA = """
@@ -71,6 +74,7 @@ class InfluxStore:
         path = directory / f"influx-{quote(settings.influx_bucket, safe='')}.duckdb"
         self._file = StateFile(path, settings, _SCHEMA)
         self._settings = settings
+        self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="influx")
         self._infos: dict[int, SeriesInfo] = {}
         self._heads = Heads()
         self._places = Places()
@@ -125,12 +129,19 @@ class InfluxStore:
         refusals: list[Refusal] = []
         if not len(chunk.rows):
             return refusals
+        writing: deque[Future[list[Refusal]]] = deque()
         try:
             for rows, lines in ReadingLines(chunk.rows, placed, self._heads).blocks(self._settings.influx_batch_rows):
-                refusals += write(self._server, lines, rows, chunk.rows.time_ns)
+                if len(writing) == WRITERS:
+                    refusals += writing.popleft().result()
+                writing.append(self._writers.submit(write, self._server, lines, rows, chunk.rows.time_ns))
+            while writing:
+                refusals += writing.popleft().result()
         except TryLaterError as error:
             self._problem = str(error)
             raise
+        finally:
+            wait(writing)  # nobody writes what a second attempt may write at the same time
         if len(refusals) == len(chunk.rows) and all("field type conflict" in each.reason for each in refusals):
             self._problem = (
                 f"{self._server} takes no reading: {refusals[0].reason}; another program has used the measurement in "
@@ -218,6 +229,7 @@ class InfluxStore:
 
     def close(self) -> None:
         self._count.close()
+        self._writers.shutdown()
         self._server.close()
         self._file.close()
 

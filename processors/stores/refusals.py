@@ -33,13 +33,14 @@ class Refusal:
     reason: str
 
 
-def write(server: InfluxServer, lines: Lines, rows: NDArray[np.int64], time_ns: NDArray[np.int64]) -> Iterator[Refusal]:
-    """Write the lines of these rows; yields those that are refused. The others are in InfluxDB at the end."""
+def write(server: InfluxServer, lines: Lines, rows: NDArray[np.int64], time_ns: NDArray[np.int64]) -> list[Refusal]:
+    """Write the lines of these rows; returns those that are refused. The others are in InfluxDB then."""
     try:
         server.write(lines.data)
+        return []
     except Refused as refused:
-        for index, reason in _apart(server, lines, np.argsort(time_ns[rows], kind="stable"), refused):
-            yield Refusal(int(rows[index]), bytes(lines[index]), reason)
+        found = _apart(server, lines, np.argsort(time_ns[rows], kind="stable"), refused)
+        return [Refusal(int(rows[index]), bytes(lines[index]), reason) for index, reason in found]
 
 
 def _apart(server: InfluxServer, lines: Lines, which: NDArray[np.int64], refused: Refused) -> Iterator[tuple[int, str]]:
