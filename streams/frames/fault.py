@@ -19,23 +19,22 @@ class Fault(IntEnum):
     NO_COLUMNS = 5
     COUNT = 6
     UNIT = 7
-    CODING = 8
-    CODE = 9
-    WIDTH = 10
-    PREDICTOR = 11
-    SCALE = 12
-    SERIES = 13
-    TAG = 14
-    PATCH = 15
-    STEP = 16
-    EXPONENT = 17
-    FLOAT32 = 18
-    BOOL = 19
-    DICTIONARY = 20
-    TEXT = 21
-    WORD = 22
-    QUALITY = 23
-    BLOCKS = 24
+    CODE = 8
+    WIDTH = 9
+    PREDICTOR = 10
+    SCALE = 11
+    SERIES = 12
+    TAG = 13
+    PATCH = 14
+    STEP = 15
+    EXPONENT = 16
+    FLOAT32 = 17
+    BOOL = 18
+    DICTIONARY = 19
+    TEXT = 20
+    WORD = 21
+    QUALITY = 22
+    BLOCKS = 23
 
 
 SENTENCES = {
@@ -47,7 +46,6 @@ SENTENCES = {
     Fault.NO_COLUMNS: "a block has rows and no columns",
     Fault.COUNT: "its blocks hold another number of readings than its header declares",
     Fault.UNIT: "a time column has an unknown unit",
-    Fault.CODING: "an integer column has an unknown coding",
     Fault.CODE: f"a Rice code begins with more than {layout.ESCAPE} zeros",
     Fault.WIDTH: "a fixed-width column has a width that is not 1 to 64 bits",
     Fault.PREDICTOR: "a second-difference column has fewer than two rows",

@@ -16,6 +16,9 @@ from streams.frames import layout
 from streams.frames.fault import Fault
 
 PADDING = 16
+COMPILED_IN = 0x5C318DC5
+"""CRC-32 of layout.py and fault.py, whose numbers become part of the machine code. numba's cache sees only when this
+file changes, so this line has to change with them (a test says to what)."""
 
 _U = np.uint64
 # Indices of the inner loops are unsigned: numba then makes no check for negative ones, and LLVM merges the loads.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from pathlib import Path
 
 from streams.frames import ClockQuality, Kind, decode, encode, layout
@@ -54,3 +55,10 @@ def test_the_limits_are_those_of_the_code() -> None:
     ):
         assert f"{limit:,}" in DOCUMENT
     assert layout.BODY_BYTES_MAX == layout.FRAME_BYTES_MAX, "the document states one number for both"
+
+
+def test_what_is_compiled_in_is_what_the_sources_say() -> None:
+    sources = b"".join((Path(layout.__file__).parent / name).read_bytes() for name in ("layout.py", "fault.py"))
+    wanted = f"0x{zlib.crc32(sources):08X}"
+    text = (Path(layout.__file__).parent / "kernels_compiled.py").read_text()
+    assert f"COMPILED_IN = {wanted}" in text, f"numba's cache would not notice: set COMPILED_IN = {wanted}"

@@ -275,6 +275,9 @@ def _bad_inflations() -> Iterator[tuple[str, bytes]]:
     yield "deflated: junk", bytes([len(body)]) + b"\xff" * 9
     yield "deflated: over the limit", b"\x81\x80\x40" + deflated
     yield "deflated: nothing", b""
+    many = zlib.compressobj(9, zlib.DEFLATED, -15)
+    blocks = bytes(2 * 65_537)
+    yield "deflated: too many blocks", b"\x82\x80\x08" + many.compress(blocks) + many.flush()
 
 
 def _rows(count: int) -> bytes:
