@@ -63,6 +63,7 @@ COUNTERS = (
     "refused_full", "refused_connects", "refused_topics", "refused_retained", "keepalive_timeouts", "connect_timeouts",
     "send_timeouts", "intake_refusals", "queue_drops", "duplicates", "too_large_for_client", "reading_pauses",
     "sessions_evicted", "sessions_restored", "oversized_packets", "stalls", "rate_pauses", "refused_half_open",
+    "receive_maximum_waits",
 )  # fmt: skip
 _NOT_ROUTED = frozenset(
     {
@@ -161,6 +162,8 @@ class Broker:
         self._sys_due_ns = 0
         self._mark = secrets.randbits(64)
         self._seen_marks: set[bytes] = set()
+        self._present: set[str] = set()
+        """While sessions are restored: whose client was connected."""
 
     # -- connections -------------------------------------------------------------------------------------------------
 
@@ -932,6 +935,11 @@ class Broker:
             session = self._new_session(client_id)
         session.logged, session.owner, session.version = True, entry.owner, entry.version
         session.expiry_s = entry.expiry_s
+        if entry.connected:
+            self._present.add(client_id)
+            session.restore_connection()
+        else:
+            self._present.discard(client_id)
         now_ns = self.now_ns()
         ends_ns = self._own_ns(entry.ends_ms)
         self._absent[client_id] = now_ns + entry.expiry_s * _SECOND_NS if ends_ns is None else ends_ns
@@ -957,7 +965,7 @@ class Broker:
                 entry.message.topic, entry.message.payload, target.qos, target.retain, properties, expires_ns,
                 packet_id=target.packet_id, logged=True,
             )  # fmt: skip
-            session.restore(message)
+            session.restore(message, connected=target.client_id in self._present)
 
     def restore_mark(self, data: bytes) -> None:
         """A message of QoS 2 stands on another stream; perhaps its client was never told."""
@@ -972,6 +980,10 @@ class Broker:
     def restored(self) -> None:
         """Everything was folded: whoever was connected is absent now."""
         self._seen_marks.clear()
+        absent = [self._opened(self._sessions[name], connected=False) for name in self._present & self._sessions.keys()]
+        self._present.clear()
+        if absent:
+            self.keep(absent)
         for session in self._sessions.values():
             session.restored()
         self.counters["sessions_restored"] = len(self._sessions)

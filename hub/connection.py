@@ -185,6 +185,8 @@ class Connection:
         self._batch: list[Message] = []
         self._batch_answers: list[bytes] = []
         self._batch_ids: list[Mark] = []
+        self._parked = False
+        """`_rest` waits until fewer of its messages are unacknowledged."""
         self._early: list[bytes] = []
         """What is to be sent behind its CONNACK."""
 
@@ -205,6 +207,9 @@ class Connection:
             return
         self.heard_ns = self._broker.next_tick_ns
         self._counters["bytes_in"] += len(data)
+        if self._parked:
+            self._rest += data
+            return
         if self._rest:
             self._parts.append(data)
             self._needed -= len(data)
@@ -213,6 +218,9 @@ class Connection:
             data = b"".join((self._rest, *self._parts))
             self._rest = b""
             self._parts.clear()
+        self._take_in(data)
+
+    def _take_in(self, data: bytes) -> None:
         try:
             at = self._read(data)
         except MalformedPacket as error:
@@ -263,7 +271,7 @@ class Connection:
                         packet_id = data[body : body + 2]
                         body += 2
                     plain = body <= stop and stop - at <= self._packet_bytes_max and (not qos or packet_id != b"\0\0")
-                    if plain and self.version == 5:
+                    if plain and self.receive_maximum:
                         plain = body < stop and not data[body] and not (qos and self._is_full())
                         body += 1
                     if plain:
@@ -272,12 +280,40 @@ class Connection:
                             self._batch_answers.append(_PUBACK + packet_id)
                         at = stop
                         continue
+            if self.receive_maximum and first & 0xF0 == _PUBLISH and first & 6 and self._is_full():
+                name_end = start + 2 + (data[start] << 8 | data[start + 1]) if length > 2 else start
+                if first & 6 == 2 or not self.session.is_taking(int.from_bytes(data[name_end : name_end + 2], "big")):
+                    self._park()
+                    return at
             self._on_any(first, data, at, start, stop)
             if self.ended:
                 break
             at = stop
         self._needed = 2 - (end - at)
         return at
+
+    def _park(self) -> None:
+        """It has as many messages unacknowledged as it may (5.0, 3.3.4), and sends one more.
+
+        Where it is we who owe it acknowledgements, it waits for them: paho-mqtt, for one, sends all that gathered while
+        it was away as soon as it is back. Where it owes us releases, nothing but the end is left.
+        """
+        if not self._unanswered and not self._batch_answers:
+            raise MalformedPacket(
+                f"more than {self.receive_maximum} messages are not released",
+                reason=Reason.RECEIVE_MAXIMUM_EXCEEDED,
+            )
+        self._counters["receive_maximum_waits"] += 1
+        self._parked = True
+        self.hold(Hold.ANSWERS)
+
+    def _go_on(self) -> None:
+        """After `_park`, when there is room again."""
+        if self._parked and not self.ended and not (self._unanswered and self._is_full()):
+            self._parked = False
+            data, self._rest = self._rest, b""
+            self.release(Hold.ANSWERS)
+            self._take_in(data)
 
     def _on_any(self, first: int, data: bytes, at: int, start: int, stop: int) -> None:
         """Handle the packet from `at` to `stop`, whose body begins at `start`."""
@@ -305,11 +341,6 @@ class Connection:
     def _on_publish(self, packet: Publish) -> None:
         topic = self._resolve_alias(packet)
         route = self._route(topic)
-        if packet.qos and self.version == 5 and self._is_full():
-            raise MalformedPacket(
-                f"more than {self.receive_maximum} messages are unacknowledged",
-                reason=Reason.RECEIVE_MAXIMUM_EXCEEDED,
-            )
         if Property.SUBSCRIPTION_IDENTIFIER in packet.properties:
             raise MalformedPacket("a client must not send a subscription identifier", reason=Reason.PROTOCOL_ERROR)
         if not route.allowed:
@@ -585,8 +616,11 @@ class Connection:
             answers = waiting.popleft()
             self._unanswered -= answers.count
             self.send_bytes(answers.data)
-        if self._hold & Hold.ANSWERS and self._unanswered < UNANSWERED_MAX // 2:
-            self.release(Hold.ANSWERS)
+        if self._hold & Hold.ANSWERS:
+            if self._parked:
+                self._broker.to_flush(self)
+            elif self._unanswered < UNANSWERED_MAX // 2:
+                self.release(Hold.ANSWERS)
 
     def reserve(self, count: int, ids: Sequence[Mark] = (), size: int = 0) -> _Answers:
         """A place in the queue for answers that are not ready yet; behind all that came before."""
@@ -713,6 +747,8 @@ class Connection:
         session = self._session
         if session is not None and session.has_waiting:
             self.pump()
+        if self._parked:
+            self._go_on()
 
     def on_stalled(self) -> None:
         """The client takes less than it is sent: nothing more is sent, and nothing read that would need an answer."""

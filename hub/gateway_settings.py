@@ -109,7 +109,7 @@ class GatewaySettings:
         maximum=65_535,
     )
     receive_maximum: int = setting(
-        64, "Messages of QoS 1 and 2 that an MQTT 5 client may have unacknowledged.", minimum=1, maximum=65_535
+        1000, "Messages of QoS 1 and 2 that an MQTT 5 client may have unacknowledged.", minimum=1, maximum=65_535
     )
     topic_alias_maximum: int = setting(16, "Topic aliases that an MQTT 5 client may set.", minimum=0, maximum=65_535)
     inflight_max: int = setting(

@@ -104,6 +104,7 @@ class Session:
         self.taken = 0
         """How many messages of QoS 2 wait for PUBREL."""
         self._last_packet_id = 0
+        self._perhaps_sent: set[int] = set()
 
     @property
     def kept(self) -> bool:
@@ -231,6 +232,10 @@ class Session:
             return None
         return known is Taking.TAKEN
 
+    def is_taking(self, packet_id: int) -> bool:
+        """Whether a message of this number came before: then it is the same."""
+        return packet_id in self._taken
+
     def end_taking(self, packet_id: int, *, taken: bool) -> None:
         """It is where it belongs, or could not be brought there: then the client may send it again."""
         if taken:
@@ -260,14 +265,20 @@ class Session:
 
     # -- a restart of the hub ----------------------------------------------------------------------------------------
 
-    def restore(self, message: Outgoing) -> None:
-        """A message that the log of sessions has, under its old identifier."""
+    def restore_connection(self) -> None:
+        """The client came: what waited may have been sent."""
+        self._perhaps_sent.update(self._unsettled)
+
+    def restore(self, message: Outgoing, *, connected: bool) -> None:
+        """A message that the log of sessions has, under its old identifier. `connected`: the client was there."""
         older = self._unsettled.get(message.packet_id)
         if older is not None:
             self.forget(message.packet_id)
         self._unsettled[message.packet_id] = message
         self._waiting.append(message)
         self._last_packet_id = message.packet_id
+        if connected:
+            self._perhaps_sent.add(message.packet_id)
         self._bytes += message.size
         self._budget.used += message.size
 
@@ -287,8 +298,10 @@ class Session:
 
     def restored(self) -> None:
         """Everything is back. The first ones may have been sent before the restart: as many as fit a window."""
-        for message, _ in zip(self._unsettled.values(), range(self._inflight_max)):
+        perhaps = (each for packet_id, each in self._unsettled.items() if packet_id in self._perhaps_sent)
+        for message, _ in zip(perhaps, range(self._inflight_max)):
             message.sent = True
+        self._perhaps_sent.clear()
 
     def unsettled_messages(self) -> Iterable[tuple[Outgoing, bool]]:
         """All of QoS 1 and 2 in order, each with whether the client has it already."""

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from hub.authority import DefaultAuthority
-from hub.broker import Broker
+from hub.broker import Broker, OnKept
 from hub.connection import Connection
 from hub.gateway_settings import GatewaySettings
 from hub.intake import Client, Message, OnTaken
+from hub.session_entries import Entry, from_record, to_record
 from streams.clock import ManualClock
 from streams.mqtt import (
     Acknowledge,
@@ -26,6 +27,7 @@ from streams.mqtt import (
     encode,
 )
 from streams.names import parse_topic
+from streams.record import NewRecord, Record
 
 T = TypeVar("T")
 
@@ -101,6 +103,10 @@ class MemoryClient:
         self.connection = Connection(world.broker, self.link, "192.0.2.1:5")
         world.broker.open(self.connection)
 
+    @property
+    def closed(self) -> bool:
+        return self.link.closed
+
     def send(self, *packets: Packet) -> None:
         """All in one read of the socket."""
         self.send_bytes(b"".join(encode(packet, self.version) for packet in packets))
@@ -154,21 +160,75 @@ class MemoryClient:
         self.world.settle()
 
 
+class MemoryDisk:
+    """What the broker remembers. `prompt`: it is on disk at once; otherwise when `settle` is called."""
+
+    def __init__(self, prompt: bool = True) -> None:
+        self.prompt = prompt
+        self.records: list[Record] = []
+        """On disk: they survive a crash."""
+        self.waiting: list[tuple[list[NewRecord], OnKept | None]] = []
+
+    def keep(self, entries: Sequence[Entry], on_kept: OnKept | None = None) -> None:
+        self.waiting.append(([to_record(entry, 0) for entry in entries], on_kept))
+        if self.prompt:
+            self.settle()
+
+    def settle(self, count: int | None = None, error: Exception | None = None) -> None:
+        """The first `count` that wait are on disk, or cannot be written."""
+        for _ in range(len(self.waiting) if count is None else min(count, len(self.waiting))):
+            records, on_kept = self.waiting.pop(0)
+            if error is None:
+                self._write(records)
+            if on_kept is not None:
+                on_kept(error)
+
+    def crash(self, survivors: int = 0) -> None:
+        """The process is killed; of what waited, the first ones reached the disk all the same."""
+        for records, _ in self.waiting[:survivors]:
+            self._write(records)
+        self.waiting.clear()
+
+    def entries(self) -> list[Entry]:
+        return [from_record(record) for record in self.records]
+
+    def _write(self, records: Sequence[NewRecord]) -> None:
+        self.records += [Record(len(self.records) + at, *record) for at, record in enumerate(records)]
+
+
 class World:
     """A broker and its clients."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, disk: MemoryDisk | None = None, **settings: Any) -> None:
         self.clock = ManualClock(monotonic_ns=1_000_000_000)
         self.intake = MemoryIntake()
-        self.settings = GatewaySettings(**settings)
+        self.settings = GatewaySettings(**{"sys_interval_s": 0, **settings})
         self.wakes = 0
-        self.broker = Broker(
+        self.disk = disk
+        self.broker = self._start()
+
+    def _start(self) -> Broker:
+        self.wakes = 0
+        return Broker(
             self.settings,
             intake=self.intake,
             authority=DefaultAuthority(self.settings),
             clock=self.clock,
             wake=self._on_wake,
+            memory=self.disk,
         )
+
+    def restart(self, away_s: float = 1.0, *, survivors: int = 0, marks: Sequence[bytes] = ()) -> None:
+        """Kill the broker, and start it again from what is on disk, with the marks that other streams have."""
+        assert self.disk is not None
+        self.disk.crash(survivors)
+        self.clock.advance(away_s)
+        self.broker = self._start()
+        for entry in self.disk.entries():
+            self.broker.restore(entry)
+        for mark in marks:
+            self.broker.restore_mark(mark)
+        self.broker.restored()
 
     @property
     def counters(self) -> dict[str, int]:

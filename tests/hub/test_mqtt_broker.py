@@ -43,7 +43,7 @@ def test_a_client_of_5_is_told_what_it_is_granted() -> None:
     assert properties == {
         Property.SESSION_EXPIRY_INTERVAL: 86_400,
         Property.SERVER_KEEP_ALIVE: 1200,
-        Property.RECEIVE_MAXIMUM: 64,
+        Property.RECEIVE_MAXIMUM: 1000,
         Property.MAXIMUM_PACKET_SIZE: 1 << 20,
         Property.TOPIC_ALIAS_MAXIMUM: 16,
     }

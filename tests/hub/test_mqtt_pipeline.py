@@ -217,16 +217,23 @@ def test_reading_stops_while_too_much_waits_for_the_disk_and_nobody_is_called_si
     assert all(each.link.closed for each in (client, other, late))
 
 
-def test_a_client_of_5_that_sends_more_than_the_receive_maximum_is_disconnected() -> None:
+def test_a_client_of_5_that_sends_more_than_the_receive_maximum_waits_for_what_it_is_owed() -> None:
     world = World(receive_maximum=3)
     world.intake.prompt = False
     client = world.client(version=5)
-    for packet_id in (1, 2, 3):
-        client.publish(FRAMES, b"x", 1, packet_id)
-    client.publish(FRAMES, b"QoS 0 is not meant")
-    assert client.read() == []
-    client.publish(FRAMES, b"x", 1, 4)
-    assert client.read_one(Disconnect).reason == Reason.RECEIVE_MAXIMUM_EXCEEDED
+    client.send(*[Publish(FRAMES, b"%d" % n, 1, n) for n in range(1, 9)], Publish(FRAMES, b"QoS 0"))
+    assert world.intake.payloads == [b"1", b"2", b"3"]
+    assert not client.link.reading
+    client.connection.receive(encode(Publish(FRAMES, b"late", 1, 9), 5))
+    world.intake.settle()
+    assert client.read() == pubacks(1, 2, 3)
+    assert world.intake.payloads == [b"1", b"2", b"3", b"4", b"5", b"6"]
+    for _ in range(2):
+        world.intake.settle()
+        client.read()
+    assert world.intake.payloads[6:] == [b"7", b"8", b"QoS 0", b"late"]
+    assert client.link.reading
+    assert world.counters["receive_maximum_waits"] == 2
 
 
 def test_messages_of_qos_2_count_against_the_receive_maximum_until_they_are_released() -> None:
@@ -238,6 +245,7 @@ def test_messages_of_qos_2_count_against_the_receive_maximum_until_they_are_rele
     client.publish(FRAMES, b"x", 2, 3)
     assert not client.link.closed
     client.publish(FRAMES, b"x", 2, 4)
+    assert client.read()[-1].reason == Reason.RECEIVE_MAXIMUM_EXCEEDED  # type: ignore[union-attr]
     assert client.link.closed
 
 
