@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from streams.frames import Block, ClockQuality, Column, Frame, FrameError, Kind, decode, encode, to_float32
+from streams.frames.decode import widened
 from streams.frames.values import narrowed
 
 FOLDER = Path(__file__).with_name("frames")
@@ -122,12 +123,16 @@ def _float_frames() -> Iterator[tuple[str, Frame]]:
     yield "float64 one value", _one(Kind.FLOAT64, [1013.25])
     yield "float64 steps of 1/16", _one(Kind.FLOAT64, [x / 16 for x in (336, 337, 335, 340, 338)])
     yield "float64 decimals with dirt", _one(Kind.FLOAT64, [74.93588199999998, 74.935882, 74.93588200000002, 74.9])
+    yield "float64 decimals off by a bit or two", _one(Kind.FLOAT64, [x * 0.1 for x in (3, 6, 7, 9, 12, 14, 2)])
     yield (
         "float64 minutes as degrees",
         _one(Kind.FLOAT64, [11 + x / 60 for x in (34.51231, 34.51233, 34.51228, 34.5124)]),
     )
     yield "float64 converter counts", _one(Kind.FLOAT64, [x * (5.0 / 1023) for x in (512, 513, 511, 509, 700, 698, 3)])
     yield "float64 that float32 holds", _one(Kind.FLOAT64, [to_float32(math.sin(x)) for x in range(1, 9)])
+    tiny = [widened(0x37000123 + row * row) for row in range(12)]
+    yield "float64 that float32 holds, next to each other", _one(Kind.FLOAT64, tiny)
+    yield "float32 next to each other", _one(Kind.FLOAT32, tiny)
     yield "float64 patterns", _one(Kind.FLOAT64, [math.sin(x) for x in range(1, 9)])
     yield (
         "float64 odd values",
