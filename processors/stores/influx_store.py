@@ -180,8 +180,7 @@ class InfluxStore:
                     "SELECT id, point_ns, body FROM alarm_points JOIN alarms USING (id) WHERE waits LIMIT $limit",
                     {"limit": ALARMS_AT_ONCE},
                 )
-                for _, point_ns, body in found:
-                    self._write_alarm(alarm_line(alarm_from_json(body), point_ns))
+                self._write_alarms([alarm_line(alarm_from_json(body), point_ns) for _, point_ns, body in found])
                 with self._file.transaction():
                     self._file.put("UPDATE alarm_points SET waits = false WHERE id IN", [each[:1] for each in found])
                 self._alarms_wait = len(found) == ALARMS_AT_ONCE
@@ -189,11 +188,15 @@ class InfluxStore:
         except (TryLaterError, DiskError, duckdb.Error) as error:
             self._alarm_problem = f"alarms wait for InfluxDB: {error}"
 
-    def _write_alarm(self, line: str) -> None:
+    def _write_alarms(self, lines: Sequence[str]) -> None:
         try:
-            self._server.write(line.encode())
+            self._server.write("".join(lines).encode())
         except Refused as error:
-            _log.error("InfluxDB refuses an alarm, which is in /alarms alone: %s: %s", error, line.strip())
+            if len(lines) > 1:
+                for line in lines:
+                    self._write_alarms([line])
+            else:
+                _log.error("InfluxDB refuses an alarm, which stands in /alarms alone: %s: %s", error, lines[0].strip())
 
     # -- queries -----------------------------------------------------------------------------------------------------
 

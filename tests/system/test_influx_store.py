@@ -183,6 +183,18 @@ def test_a_server_that_is_killed_and_started_again_has_everything_once(tmp_path:
         home.store.close()
 
 
+def test_an_alarm_that_is_refused_stops_no_other(server: Server, home: Home) -> None:
+    bucket = bucket_of(home)
+    ask(server, bucket, f'CREATE RETENTION POLICY short ON "{bucket}" DURATION 1h REPLICATION 1 DEFAULT')
+    now_ns = time.time_ns()
+    alarms = [alarm(1), alarm(2, opened_ns=now_ns), alarm(3, opened_ns=now_ns + 1)]
+    home.store.commit(Chunk(alarms=alarms))
+    (points,) = ask(server, bucket, "SELECT state FROM alarm")
+    assert [at for at, _ in points["values"]] == [now_ns, now_ns + 1]
+    assert home.store.problems() == []
+    assert len(home.store.alarms(device=None, state="all", limit=9)) == 3
+
+
 def test_an_alarm_is_one_point_and_its_closing_rewrites_it(server: Server, home: Home) -> None:
     maker = Maker()
     same_time = alarm(2, opened_ns=alarm(1).opened_ns)
