@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from streams.errors import CorruptError, PenstockError
 from streams.files import File, Files
@@ -38,14 +37,6 @@ class DamagedRange(CorruptError):
         self.resume = resume
 
 
-class _Place(NamedTuple):
-    """Where a batch begins: at `position` of the segment with this base, with this offset."""
-
-    offset: int
-    base: int
-    position: int
-
-
 class StreamReader:
     """One partition of one stream. Keeps its place, so that reading on costs no search. One thread at a time."""
 
@@ -56,7 +47,8 @@ class StreamReader:
         self._files = files
         self._durable_file: File | None = None
         self._open: tuple[int, File] | None = None
-        self._place: _Place | None = None
+        self._place: tuple[int, int, int] | None = None
+        """An offset, and the segment and position where its batch begins."""
         self._known: list[int] = []
         """Segments that were there when they were last looked for."""
 
@@ -136,17 +128,18 @@ class StreamReader:
                     resume = offset_end if found.resume is None else found.resume
                     if resume > max(offset, found.offset):
                         if not taken:
-                            self._place = _Place(resume, base, found.stop)
+                            self._place = resume, base, found.stop
                             raise self._damage(max(offset, found.offset), resume, base, found.position)
                         return
                     due, position = resume, found.stop
                     continue
-                due, position = found.header.next_offset, found.position + found.header.size
-                self._place = _Place(due, base, position)
+                header = found.header
+                due, position = header.base_offset + header.offsets, found.position + header.size
+                self._place = due, base, position
                 if due <= offset:
                     continue
                 yield found
-                taken += found.header.size
+                taken += header.size
                 if taken >= bytes_max:
                     return
             if due < offset_end and offset < offset_end:
@@ -203,7 +196,7 @@ class StreamReader:
 
     def _seek(self, offset: int, point: Durable) -> tuple[int, int, int]:
         """An offset at or before `offset`, and the segment and position where its batch begins."""
-        if self._place is not None and self._place.offset == offset:
+        if self._place is not None and self._place[0] == offset:
             return self._place
         bases = self._bases(point)
         if not bases or offset < bases[0]:
