@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import threading
 from pathlib import Path
@@ -27,7 +28,8 @@ WATCH_S = 0.25
 
 
 def run(settings: ProcessorsSettings, data: Path) -> int:
-    """Run the processors on the data directory `data` until SIGTERM or SIGINT; returns the exit status.
+    """Run the processors on the data directory `data` until SIGTERM or SIGINT, which drains; a second signal ends it at
+    once. Returns the exit status.
 
     Raises MisuseError when other processors use the directory, DiskError when the store cannot be opened.
     """
@@ -40,9 +42,16 @@ def run(settings: ProcessorsSettings, data: Path) -> int:
 
 async def _run(settings: ProcessorsSettings, data: Path) -> int:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            _log.warning("ended by a second signal; what is committed is on disk, the rest is read again")
+            os._exit(1)
+        _log.info("stopping; a second signal ends it at once")
+        stop.set()
+
     for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, stop.set)
+        asyncio.get_running_loop().add_signal_handler(each, on_signal)
     files, clock = DiskFiles(), SystemClock()
     store = open_store(data / "store", settings.store)
     log = EventLog.open(data / "log", _streams(settings), files=files, clock=clock, owner=OWNER)

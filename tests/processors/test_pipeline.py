@@ -158,6 +158,38 @@ def test_a_stop_drains_and_its_place_is_taken_meanwhile(tmp_path: Path) -> None:
     log.close()
 
 
+BUSY = """
+import sys, time
+from pathlib import Path
+from penstock.commands.common import run_logging
+from processors.engine import Engine
+from processors.pipeline import run
+from processors.settings import ProcessorsSettings
+Engine.take = lambda *_: print("busy", flush=True) or time.sleep(60)
+run_logging("process")
+sys.exit(run(ProcessorsSettings(), Path(sys.argv[1])))
+"""
+
+
+def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+    log = Log(tmp_path)
+    log.manifest("d")
+    log.close()
+    process = subprocess.Popen(
+        [sys.executable, "-c", BUSY, str(tmp_path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    with process:
+        for word in ("busy", "stopping; a second signal", "ended by a second signal"):
+            assert any(word in line for line in process.stdout), word
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 1
+
+
 def stop_this_process_when_it_is_ready(data: Path) -> None:
     client = ControlClient(data / "run" / "processors.sock", what="the processors")
     while True:  # as long as the test may take
