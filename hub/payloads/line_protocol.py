@@ -85,10 +85,10 @@ class _Lines:
         if _WHOLE.fullmatch(word):
             number = int(word[:-1])
             if not INT64_MIN <= number <= INT64_MAX or (word[-1] == "u" and number < 0):
-                self._fail(f"{word!r} does not fit 64 bits")
+                raise self._fault(f"{word!r} does not fit 64 bits")
             return Kind.INT64, number
         if not _NUMBER.fullmatch(word) or not math.isfinite(float(word)):
-            self._fail(f"{word[:40]!r} is no value; text stands in quotes")
+            raise self._fault(f"{word[:40]!r} is no value; text stands in quotes")
         return Kind.FLOAT64, float(word)
 
     def _time(self, now_ns: int) -> int:
@@ -100,9 +100,8 @@ class _Lines:
             self._at = time.end()
         end = _LINE_END.match(self._text, self._at)
         if end is None:
-            self._fail("the end of the line is expected")
-        else:
-            self._at = end.end()
+            raise self._fault("the end of the line is expected")
+        self._at = end.end()
         return now_ns if time is None else int(time[0])
 
     def _expect(self, pattern: re.Pattern[str], what: str) -> str:
@@ -123,9 +122,6 @@ class _Lines:
 
     def _unescaped(self, text: str, signs: str) -> str:
         return re.sub(rf"\\([{re.escape(signs)}])", r"\1", text) if "\\" in text else text
-
-    def _fail(self, fault: str) -> None:
-        raise self._fault(fault)
 
     def _fault(self, fault: str) -> JunkError:
         line = self._text.count("\n", 0, self._at) + 1
