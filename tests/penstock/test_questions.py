@@ -190,7 +190,7 @@ def without_processors(ask: Ask) -> None:
     for command in (("quarantine", "list"), ("quarantine", "show", "0")):
         away = ask(*command)
         assert (away.status, away.text) == (1, "")
-        assert "not running" in away.error
+        assert "nothing listens on" in away.error
         assert "penstock up" in away.error
 
 
