@@ -19,7 +19,7 @@ from hub.commands import Commands
 from hub.control import ControlApi
 from hub.dispatch import Dispatcher
 from hub.events import Event
-from hub.fast_loop import fast_loop
+from hub.fast_loop import fast_loop, tune
 from hub.gateway import Gateway
 from hub.ingest import Ingest
 from hub.journal import Journal
@@ -45,6 +45,7 @@ RETENTION_S = 60.0
 SESSIONS_S = 2.0
 MARKS_S = 30.0
 DAY_S = 86_400.0
+TUNE_AFTER_S = 5.0
 
 
 def run(settings: HubSettings, data: Path) -> int:
@@ -66,6 +67,7 @@ async def _run(settings: HubSettings, data: Path) -> int:
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop.set)
     hub = Hub(settings, data, clock=SystemClock(), files=DiskFiles())
+    loop.call_later(TUNE_AFTER_S, tune)
     return await hub.run(stop)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from hub.events import Event
 from hub.projections import Projections
@@ -34,12 +34,8 @@ OnWritten = Callable[[int, Exception | None], None]
 """Told the offset of the first record, or why it failed."""
 
 
-class _Entry(NamedTuple):
-    """Records that were appended together; one of the two is told."""
-
-    records: Sequence[NewRecord]
-    on_durable: OnDurable | None
-    on_written: OnWritten | None
+_Entry = tuple[Sequence[NewRecord], OnDurable | None, OnWritten | None]
+"""Records that were appended together, and who is told: one of the two. Bare, because there is one a message."""
 
 
 class _Gathered:
@@ -77,11 +73,11 @@ class Journal:
 
         They are folded into the projections.
         """
-        self._gather(stream, _Entry(records, on_durable, None))
+        self._gather(stream, (records, on_durable, None))
 
     def append_apart(self, stream: str, records: Sequence[NewRecord], on_written: OnWritten) -> None:
         """Append records of one key that no projection folds."""
-        self._gather(stream, _Entry(records, None, on_written))
+        self._gather(stream, (records, None, on_written))
 
     def write(self, stream: str, records: Sequence[NewRecord]) -> asyncio.Future[None]:
         """Append records; the future is done when they are durable and folded, or holds the error."""
@@ -111,20 +107,22 @@ class Journal:
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _gather(self, stream: str, entry: _Entry) -> None:
+        records = entry[0]
         count = self._partitions.get(stream, 1) if self._partitions else 1
-        place = (stream, 0 if count == 1 else partition_of(entry.records[0].key, count))
-        size = sum([_RECORD_BYTES + len(record.value or b"") for record in entry.records])
+        place = (stream, 0 if count == 1 else partition_of(records[0].key, count))
+        size = 0
+        for record in records:
+            size += _RECORD_BYTES + len(record.value or b"")
         gathered = self._gathered.get(place)
-        if gathered is not None and gathered.size + size > GATHERED_BYTES_MAX:
-            self._gathered[place] = _Gathered()  # what is too large for the log must not take others with it
-            self._hand_over(stream, gathered)
-            gathered = self._gathered[place]
         if gathered is None:
             if not self._gathered:
                 self._loop.call_soon(self.hand_over)
             gathered = self._gathered[place] = _Gathered()
+        elif gathered.size + size > GATHERED_BYTES_MAX:
+            self._hand_over(stream, gathered)  # what is too large for the log must not take others with it
+            gathered = self._gathered[place] = _Gathered()
         gathered.entries.append(entry)
-        gathered.records += entry.records
+        gathered.records += records
         gathered.size += size
 
     def _hand_over(self, stream: str, gathered: _Gathered) -> None:
@@ -148,37 +146,35 @@ class Journal:
             self.problem = None
             offset = each.offset
             for entry in entries:
-                if entry.on_durable is not None:
-                    self._fold(each.stream, each.partition, offset, entry)
-                else:
-                    self._call_written(entry, offset, None)
-                offset += len(entry.records)
+                records, on_durable, on_written = entry
+                if on_durable is not None:
+                    self._fold(each.stream, each.partition, offset, records, on_durable)
+                elif on_written is not None:
+                    try:
+                        on_written(offset, None)
+                    except Exception:  # a defect of ours: the other messages of this round must not wait for ever
+                        _log.exception("%r failed", on_written)
+                offset += len(records)
 
-    def _fold(self, stream: str, partition: int, offset: int, entry: _Entry) -> None:
+    def _fold(
+        self, stream: str, partition: int, offset: int, records: Sequence[NewRecord], on_durable: OnDurable
+    ) -> None:
         events = [
             self._projections.feed(
                 stream, partition, Record(offset + index, new.key, new.value, new.timestamp_ms, new.headers)
             )
-            for index, new in enumerate(entry.records)
+            for index, new in enumerate(records)
         ]
-        assert entry.on_durable is not None
-        self._call(entry.on_durable, None)
+        self._call(on_durable, None)
         for event in events:
             self._call(self._react, event)
 
     def _tell_failed(self, entries: Sequence[_Entry], error: Exception) -> None:
-        for entry in entries:
-            if entry.on_durable is not None:
-                self._call(entry.on_durable, error)
-            else:
-                self._call_written(entry, -1, error)
-
-    def _call_written(self, entry: _Entry, offset: int, error: Exception | None) -> None:
-        assert entry.on_written is not None
-        try:
-            entry.on_written(offset, error)
-        except Exception:  # likewise
-            _log.exception("%r failed", entry.on_written)
+        for _, on_durable, on_written in entries:
+            if on_durable is not None:
+                self._call(on_durable, error)
+            elif on_written is not None:
+                self._call(lambda failed, tell=on_written: tell(-1, failed), error)  # type: ignore[misc]
 
     def _fail(self, error: Exception) -> None:
         self.problem = str(error)
@@ -189,5 +185,5 @@ class Journal:
     def _call(self, function: Callable[[T], object], argument: T) -> None:
         try:
             function(argument)
-        except Exception:  # a defect of ours: the other messages of this round must not wait for ever
+        except Exception:  # likewise
             _log.exception("%r failed", function)
