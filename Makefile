@@ -48,7 +48,7 @@ $(VENV)/.system: $(VENV)/.dev
 	@touch $@
 
 up: $(VENV)/.up ## Run hub, processors, store, page, an agent and a simulated fleet
-	@exec $(BIN)/penstock up --data $(DATA) $(ARGS)
+	@exec $(BIN)/penstock up --data '$(DATA)' $(ARGS)
 
 test: $(VENV)/.dev ## Pass the tests: no network but loopback, at most 10 minutes
 	$(BIN)/pytest -m 'not system and not tidy' -n 2 --ignore tests/system --ignore tests/tidy

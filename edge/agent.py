@@ -38,7 +38,6 @@ from edge.waiting import wait_at_most
 from streams.clock import Clock, SystemClock
 from streams.errors import MisuseError, PenstockError
 from streams.files import DirectoryLock, DiskFiles, Files
-from streams.names import check_device
 
 __all__ = ["Agent", "check", "read_once", "run", "spool_status"]
 
@@ -73,7 +72,6 @@ class Agent:
         self._sampler: Sampler | None = None
         self._storage: Storage | None = None
         self._oldest_ms: int | None = None
-        check_device(settings.device_id)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; then seal, send what can be sent within the stop time-out, and say goodbye.

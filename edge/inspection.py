@@ -20,7 +20,6 @@ from edge.settings import EdgeSettings, SensorSettings
 from edge.spool import STATE_NAME
 from streams.errors import CorruptError, MisuseError, PenstockError
 from streams.frames import Quality
-from streams.names import check_device
 
 _SETTLE_S = 0.25
 """Shares of time need two looks at the clock."""
@@ -29,10 +28,6 @@ _SETTLE_S = 0.25
 def check(settings: EdgeSettings) -> list[str]:
     """Problems of the settings and of every sensor, as sentences; none when all is in order."""
     problems: list[str] = []
-    try:
-        check_device(settings.device_id)
-    except PenstockError as error:
-        problems.append(f"edge.device: {error}")
     working = 0
     for each in settings.sensors:
         try:

@@ -8,6 +8,8 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
+from streams.errors import JunkError
+from streams.names import check_device
 from streams.settings import section, setting
 
 _NOT_IN_A_DEVICE_ID = re.compile(r"[^A-Za-z0-9._\-]+")
@@ -82,6 +84,13 @@ class EdgeSettings:
     )
     command_timeout_s: float = setting(60.0, "A command that takes longer has failed.", minimum=0.05, maximum=86400)
     stop_timeout_s: float = setting(5.0, "How long a stop may spend on sending what is left.", minimum=0, maximum=600)
+
+    def __post_init__(self) -> None:
+        if self.device:
+            try:
+                check_device(self.device)
+            except JunkError as error:
+                raise ValueError(f"edge.device: {error}") from None
 
     @property
     def device_id(self) -> str:

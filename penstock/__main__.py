@@ -13,6 +13,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one subcommand and exit."""
     try:
         from penstock.application import application
+    except KeyboardInterrupt:
+        sys.exit(130)
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in ("typer", "rich"):
             raise

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from simulators.devices import MODELS
+from streams.errors import JunkError
+from streams.names import check_device
 from streams.settings import setting
 
 
@@ -34,3 +36,11 @@ class FleetSettings:
     )
     hub_host: str = setting("127.0.0.1", "Host name or address of the hub's MQTT gateway.")
     hub_port: int = setting(1883, "TCP port of the gateway.", minimum=1, maximum=65535)
+
+    def __post_init__(self) -> None:
+        if not self.models:
+            raise ValueError(f"fleet.models is empty; name at least one of {', '.join(MODELS)}")
+        try:
+            check_device(f"{self.prefix}{max(MODELS, key=len)}-{self.devices:03d}")
+        except JunkError as error:
+            raise ValueError(f"fleet.prefix: {error}") from None

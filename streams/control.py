@@ -97,15 +97,17 @@ class ControlClient:
             text = response.read()
         except (FileNotFoundError, ConnectionRefusedError):
             raise TryLaterError(
-                f"{self._what} is not running (nothing listens on {self._path}); start it with `penstock up`, "
-                "or name its data directory with --data",
+                f"{self._what} cannot be reached (nothing listens on {self._path}); start everything with "
+                "`penstock up`, or name the data directory with --data",
                 retry_after_s=1.0,
             ) from None
-        except OSError as error:
-            raise TryLaterError(f"{self._what} does not answer on {self._path}: {error}", retry_after_s=1.0) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise TryLaterError(
+                f"{self._what} gave no whole answer on {self._path}: {error or type(error).__name__}", retry_after_s=1.0
+            ) from None
         finally:
             connection.close()
-        answer = json.loads(text) if text[:1] in (b"{", b"[") else text.decode("utf-8", "replace")
+        answer = _parsed(text)
         if response.status < 400:
             return answer
         message = answer.get("error", str(answer)) if isinstance(answer, dict) else str(answer)
@@ -114,6 +116,13 @@ class ControlClient:
         if response.status == 503:
             raise TryLaterError(message, retry_after_s=1.0)
         raise PenstockError(f"{self._what} answered {response.status}: {message}")
+
+
+def _parsed(text: bytes) -> Any:
+    with contextlib.suppress(ValueError):
+        if text[:1] in (b"{", b"["):
+            return json.loads(text)
+    return text.decode("utf-8", "replace")
 
 
 class _UnixConnection(http.client.HTTPConnection):

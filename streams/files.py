@@ -228,8 +228,9 @@ class DirectoryLock:
             holder = os.pread(self._fd, 200, 0).decode("utf-8", "replace").strip() or "another process"
             os.close(self._fd)
             raise InUseError(directory, holder) from None
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{owner} (process {os.getpid()})\n".encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without its holder's name
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"{owner} (process {os.getpid()})\n".encode(), 0)
 
     def release(self) -> None:
         if self._fd >= 0:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import re
 import tomllib
 import types
@@ -103,7 +104,7 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 def read_toml(path: Path) -> tuple[dict[str, Any], Lines]:
     """Parse a settings file; returns its tables and where each key stands."""
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
     except FileNotFoundError:
         raise SettingsError(
             f"there is no settings file {path}; name another with --config, or leave --config out for the defaults"
@@ -184,8 +185,13 @@ def load(
         tables, lines = read_toml(file)
     origin = _Origin(lines)
     known = {leaf.path: leaf for leaf in leaves(kind)}
+    squeezed = {leaf.variable.replace("_", ""): leaf.variable for leaf in known.values()}
     for name, text in sorted((environment or {}).items()):
-        if not name.startswith(ENVIRONMENT_PREFIX) or "__" not in name:
+        if not name.startswith(ENVIRONMENT_PREFIX):
+            continue
+        if "__" not in name:
+            if meant := squeezed.get(name.replace("_", "")):
+                raise SettingsError(f"environment variable {name}: there is no such setting; did you mean {meant}?")
             continue
         path = tuple(part.lower() for part in name.removeprefix(ENVIRONMENT_PREFIX).split("__"))
         _overlay(tables, path, text, known, origin, f"environment variable {name}")
@@ -205,7 +211,9 @@ def _overlay(
     leaf = known.get(path)
     if leaf is None:
         name = ".".join(path)
-        raise SettingsError(f"{source}: there is no setting {name}{_nearest(name, [x.name for x in known.values()])}")
+        names = [each.name for each in known.values()]
+        below = [each for each in names if each.startswith(name + ".")]
+        raise SettingsError(f"{source}: there is no setting {name}{_nearest(name, below or names)}")
     at = tables
     for part in path[:-1]:
         at = at.setdefault(part, {})
@@ -241,7 +249,10 @@ def build(kind: type[T], tables: Mapping[str, Any], *, origin: Any = None, path:
             values[name] = build(typing.cast(type[Any], hint), value, origin=origin, path=here)
         else:
             values[name] = _checked(hint, value, field.metadata, origin.where(here), here, origin)
-    return kind(**values)
+    try:
+        return kind(**values)
+    except ValueError as error:  # what the settings class itself finds out, in __post_init__
+        raise SettingsError(f"{origin.where(path)}: {error}") from None
 
 
 def _checked(hint: Any, value: Any, metadata: Mapping[str, Any], where: str, path: tuple[str, ...], origin: Any) -> Any:
@@ -252,6 +263,9 @@ def _checked(hint: Any, value: Any, metadata: Mapping[str, Any], where: str, pat
         if not isinstance(value, (list, tuple)):
             raise SettingsError(f"{where}: {name} must be a list, not {shown}")
         if dataclasses.is_dataclass(item):
+            for index, each in enumerate(value):
+                if not isinstance(each, Mapping):
+                    raise SettingsError(f"{where}: entry {index + 1} of {name} must be a table, not {each!r}")
             return tuple(
                 build(typing.cast(type[Any], item), each, origin=origin, path=(*path, str(index)))
                 for index, each in enumerate(value)
@@ -270,6 +284,8 @@ def _checked(hint: Any, value: Any, metadata: Mapping[str, Any], where: str, pat
         value = float(value)
     if not isinstance(value, plain) or (plain is not bool and isinstance(value, bool)):
         raise SettingsError(f"{where}: {name} must be {_kind_name(plain)}, not {shown}")
+    if plain is float and not math.isfinite(value):
+        raise SettingsError(f"{where}: {name} must be a finite number, not {shown}")
     low, high, choices = metadata.get("minimum"), metadata.get("maximum"), metadata.get("choices")
     if (low is not None and value < low) or (high is not None and value > high):
         bounds = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from deploy.dashboards.build import FOLDER, FOLDER_UID
 from deploy.dashboards.catalogue import DASHBOARDS
@@ -36,7 +37,11 @@ def _client(url: str, token: str) -> Any:
         raise MisuseError(
             "pushing dashboards needs the package grafana-client: pip install 'penstock[grafana]'"
         ) from None
-    if not url.startswith(("http://", "https://")):
+    try:
+        valid = urlsplit(url).scheme in ("http", "https") and bool(urlsplit(url).hostname)
+    except ValueError:
+        valid = False
+    if not valid:
         raise MisuseError(f"{url} is not the address of a Grafana; write it as http://127.0.0.1:3000")
     credential = TokenAuth(token)  # type: ignore[no-untyped-call]
     return GrafanaApi.from_url(url.rstrip("/") + "/", credential=credential, timeout=TIMEOUT_S)

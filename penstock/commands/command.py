@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from penstock.commands.common import DataOption, JsonOption, console, emit, hub_client, table, when
+from hub.keys import check_key
+from penstock.commands.common import DataOption, JsonOption, called, console, emit, hub_client, table, when
+from streams.control import ControlClient
 from streams.errors import MisuseError
 
 ENDED = ("succeeded", "failed", "rejected", "expired", "cancelled")
@@ -37,6 +39,9 @@ def send(
     wait_s: Annotated[float, typer.Option("--wait-s", metavar="S", help="How long to wait for the result.")] = 30.0,
 ) -> None:
     """Send a command and wait for its result; exit 0 if it succeeded, 1 if not (yet)."""
+    for option, seconds in (("--wait-s", wait_s), ("--deadline-s", deadline_s)):
+        if not 0 <= seconds < 1e9:
+            raise MisuseError(f"{option} must be a number of seconds, not {seconds}")
     client = hub_client(data)
     body = {
         "device": device,
@@ -50,10 +55,21 @@ def send(
     emit(answer, as_json, lambda _: _show(answer))
     if answer["state"] not in ENDED:
         if not as_json:
-            console.print(f"not ended yet; look again with: penstock command show {answer['key']}")
+            _say_what_it_waits_for(client, answer)
+            console.print(
+                f"look again with: {called('command', 'show', answer['key'], data=data)}", soft_wrap=True, markup=False
+            )
         raise typer.Exit(1)
     if answer["state"] != "succeeded":
         raise typer.Exit(1)
+
+
+def _say_what_it_waits_for(client: ControlClient, answer: dict[str, Any]) -> None:
+    online = client.get(f"/devices/{answer['device']}")["connected"]
+    where = (
+        "it has not ended yet, and may run" if online else f"{answer['device']} is offline; it runs when it is back,"
+    )
+    console.print(f"{where} until {when(answer['deadline_ms'])}", soft_wrap=True, markup=False)
 
 
 def list_commands(
@@ -71,18 +87,18 @@ def list_commands(
 
 def show(key: str, data: DataOption = None, as_json: JsonOption = False) -> None:
     """Show one command with its history."""
-    answer = hub_client(data).get(f"/commands/{key}")
+    answer = hub_client(data).get(f"/commands/{check_key(key)}")
     emit(answer, as_json, lambda _: _show(answer))
 
 
 def cancel(key: str, data: DataOption = None, as_json: JsonOption = False) -> None:
     """Cancel a command that has not ended."""
-    answer = hub_client(data).request("DELETE", f"/commands/{key}")
+    answer = hub_client(data).request("DELETE", f"/commands/{check_key(key)}")
     emit(answer, as_json, lambda _: _show(answer))
 
 
 def _show(answer: dict[str, Any]) -> None:
-    console.print(f"{answer['name']} on {answer['device']}: [bold]{answer['state']}[/bold]")
+    console.print(f"{answer['name']} on {answer['device']}: {answer['state']}", markup=False, style="bold")
     for step in answer["history"]:
         console.print(f"  {when(step['time_ms'])}  {step['state']}")
     if answer.get("error"):

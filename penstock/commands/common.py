@@ -6,6 +6,7 @@ import inspect
 import json
 import logging
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -23,6 +24,7 @@ from streams.errors import MisuseError
 from streams.settings import Leaf, leaves
 
 DATA_DEFAULT = Path("penstock-data")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 DataOption = Annotated[
     Path | None,
@@ -38,7 +40,9 @@ console = Console(highlight=False)
 
 
 def data_directory(chosen: Path | None) -> Path:
-    """The data directory of this call, absolute."""
+    """The data directory of this call, absolute. MisuseError: it is named by an empty text."""
+    if chosen is not None and str(chosen) in ("", "."):
+        raise MisuseError("--data names no directory of its own; name one, for example --data penstock-data")
     return (chosen or Path(os.environ.get("PENSTOCK_DATA") or DATA_DEFAULT)).expanduser().resolve()
 
 
@@ -52,8 +56,11 @@ def processors_client(data: Path | None) -> ControlClient:
 
 def run_logging(name: str) -> None:
     """Log lines of a long-running process: time, level, where, what; to standard error."""
+    level = os.environ.get("PENSTOCK_LOG_LEVEL", "INFO").upper()
+    if level not in LOG_LEVELS:
+        raise MisuseError(f"PENSTOCK_LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}, not {level!r}")
     logging.basicConfig(
-        level=os.environ.get("PENSTOCK_LOG_LEVEL", "INFO").upper(),
+        level=level,
         format=f"%(asctime)s.%(msecs)03d %(levelname)-7s {name} %(name)s: %(message)s",
         datefmt="%Y-%m-%dT%H:%M:%S",
         stream=sys.stderr,
@@ -141,6 +148,14 @@ def when(milliseconds: int | None) -> str:
 
 def count(number: int) -> str:
     return f"{number:,}"
+
+
+def called(*words: str, data: Path | None = None) -> str:
+    """A call of ours as the person at the keyboard can copy it."""
+    where = data_directory(data)
+    shown = os.path.relpath(where) if where.is_relative_to(Path.cwd()) else str(where)
+    option = [] if where == data_directory(None) else ["--data", shown]
+    return shlex.join([program(), *words, *option])
 
 
 def program() -> str:

@@ -27,7 +27,11 @@ def build(
     """Write provisioning files: data source, dashboards and how Grafana finds them."""
     from deploy.dashboards import build as build_dashboards
 
-    for path in build_dashboards(out, configure(config).processors.store):
+    try:
+        paths = build_dashboards(out, configure(config).processors.store)
+    except OSError as error:
+        raise MisuseError(f"cannot write to --out {out}: {error.strerror}; name a directory of yours") from None
+    for path in paths:
         print(path)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import typer
 
 from penstock.commands.common import DataOption, JsonOption, console, count, emit, hub_client, table, when
+from streams.errors import JunkError, MisuseError
+from streams.names import check_device
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +44,8 @@ def list_devices(data: DataOption = None, as_json: JsonOption = False) -> None:
         for each in answer.get("refused", []):
             console.print(
                 f"refused: {each['device']} from {each['address']}, {each['count']} times; add it to "
-                "hub.devices.registered to let it in"
+                "hub.devices.registered to let it in",
+                markup=False,
             )
 
     emit(answer, as_json, text)
@@ -50,6 +53,10 @@ def list_devices(data: DataOption = None, as_json: JsonOption = False) -> None:
 
 def show(device: str, data: DataOption = None, as_json: JsonOption = False) -> None:
     """Show one device and its series."""
+    try:
+        check_device(device)
+    except JunkError as error:
+        raise MisuseError(str(error)) from None
     answer = hub_client(data).get(f"/devices/{device}")
 
     def text(_: Any) -> None:

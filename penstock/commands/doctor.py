@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import platform
 import shutil
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from rich.markup import escape
 
 from penstock.commands.common import (
     ConfigOption,
@@ -38,7 +41,7 @@ def doctor(config: ConfigOption = None, data: DataOption = None, as_json: JsonOp
     def show(_: Any) -> None:
         for each in findings:
             mark = "[green]✓[/green]" if each["ok"] else "[red]✗[/red]"
-            console.print(f"{mark} {each['check']}: {each['detail']}", soft_wrap=True)
+            console.print(f"{mark} {each['check']}: {escape(str(each['detail']))}", soft_wrap=True)
 
     emit({"findings": findings}, as_json, show)
     if not all(each["ok"] for each in findings):
@@ -56,7 +59,9 @@ def examine(config: Path | None, data: Path | None) -> Iterator[tuple[str, bool,
     directory = data_directory(data)
     near = next(path for path in (directory, *directory.parents) if path.exists())
     free = shutil.disk_usage(near).free
-    yield "disk", free >= FREE_BYTES_MIN, f"{free / 1e9:.1f} GB free at {near}"
+    usable = near.is_dir() and os.access(near, os.W_OK)
+    said = f"{free / 1e9:.1f} GB free at {near}" if usable else f"{near} is no directory that we may write to"
+    yield "disk", usable and free >= FREE_BYTES_MIN, said
     for name, client in (("hub", hub_client(data)), ("processors", processors_client(data))):
         try:
             health = client.get("/health")
@@ -64,3 +69,16 @@ def examine(config: Path | None, data: Path | None) -> Iterator[tuple[str, bool,
             yield name, False, str(error)
             continue
         yield name, not health["problems"], "; ".join(health["problems"]) or "ok"
+    yield from _processes(directory)
+
+
+def _processes(directory: Path) -> Iterator[tuple[str, bool, str]]:
+    """The processes without a control API, as `penstock up` started them."""
+    try:
+        pids: dict[str, int] = json.loads((directory / "run" / "processes.json").read_text())
+    except (OSError, ValueError):
+        return
+    for name in ("web", "edge", "fleet"):
+        if name in pids:
+            alive = Path(f"/proc/{pids[name]}").exists()
+            yield name, alive, f"process {pids[name]}" if alive else f"process {pids[name]} is gone"

@@ -58,19 +58,19 @@ def _tell(progress: Progress, task: TaskID, done: int, total: int) -> None:
 def dump(
     path: PathArgument = None,
     data: DataOption = None,
-    start: Annotated[int, typer.Option("--start", metavar="OFFSET", help="First offset.")] = 0,
+    start: Annotated[int, typer.Option("--start", metavar="OFFSET", min=0, help="First offset.")] = 0,
     limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", help="So many records of each partition.")
+        int | None, typer.Option("--limit", metavar="N", min=1, help="So many records of each partition.")
     ] = None,
 ) -> None:
     """Print records, one JSON object a line; what is damaged is passed over."""
     files = DiskFiles()
     for partition in offline.find_partitions(_chosen(path, data), files):
+        stream, name = partition.parent.name, partition.name
+        place = {"stream": stream, "partition": int(name) if name.isdigit() else name}
         for number, record in enumerate(offline.dump(partition, files=files, start=start)):
             if limit is not None and number >= limit:
                 break
-            stream, number = partition.parent.name, partition.name
-            place = {"stream": stream, "partition": int(number) if number.isdigit() else number}
             print(json.dumps(place | _record(stream, record)))
 
 

@@ -74,7 +74,8 @@ class StateFile:
                 yield
                 run("COMMIT")
             except BaseException:
-                run("ROLLBACK")
+                with contextlib.suppress(duckdb.Error):  # a commit that failed has rolled back by itself
+                    run("ROLLBACK")
                 raise
         except duckdb.Error as error:
             self.problem = f"the store {self.path} takes nothing: {error}; free some space"

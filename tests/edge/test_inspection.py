@@ -20,7 +20,6 @@ def test_this_machine_is_in_order() -> None:
 def test_every_problem_is_named() -> None:
     problems = check(
         EdgeSettings(
-            device="not a device",
             sensors=(
                 SensorSettings(kind="memry"),
                 SensorSettings(kind="disk", options={"paths": ["/no/such/place"]}),
@@ -28,10 +27,14 @@ def test_every_problem_is_named() -> None:
             ),
         )
     )
-    assert len(problems) == 3
-    assert "edge.device: 'not a device' is not a device id" in problems[0]
-    assert "did you mean memory?" in problems[1]
-    assert "sensor disk: there is no /no/such/place" in problems[2]
+    assert len(problems) == 2
+    assert "did you mean memory?" in problems[0]
+    assert "sensor disk: there is no /no/such/place" in problems[1]
+
+
+def test_a_device_id_that_is_none_is_refused_with_the_settings() -> None:
+    with pytest.raises(ValueError, match=r"edge\.device: 'not a device' is not a device id"):
+        EdgeSettings(device="not a device")
 
 
 def test_no_sensor_at_all_is_a_problem() -> None:

@@ -272,7 +272,7 @@ def test_what_was_acknowledged_is_there_after_kill_9_and_a_signal_stops_it_clean
         hub.send_signal(signal.SIGTERM)
         assert hub.wait(WAIT_S) == 0
     assert not (tmp_path / "run" / "hub.sock").exists()
-    with pytest.raises(PenstockError, match="the hub is not running"):
+    with pytest.raises(PenstockError, match="the hub cannot be reached"):
         control(tmp_path).get("/health")
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from penstock.configuration import configure
 
 
 def penstock(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -70,7 +73,7 @@ def test_asking_a_hub_that_is_not_running(tmp_path: Path) -> None:
     for arguments in (("ledger",), ("device", "list"), ("command", "list")):
         done = penstock(*arguments, cwd=tmp_path)
         assert done.returncode == 1
-        assert "is not running" in done.stderr
+        assert "cannot be reached" in done.stderr
         assert "penstock up" in done.stderr
         assert "Traceback" not in done.stderr
 
@@ -78,8 +81,9 @@ def test_asking_a_hub_that_is_not_running(tmp_path: Path) -> None:
 def test_a_data_directory_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = penstock("up", "--data", "file/below", cwd=tmp_path)
-    assert done.returncode in (1, 2)
+    assert done.returncode == 2
     assert "file/below" in done.stderr
+    assert "choose another one" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -95,5 +99,69 @@ def test_the_sample_file_is_a_settings_file_that_changes_nothing(tmp_path: Path)
     assert "[hub.mqtt]" in sample
     (tmp_path / "penstock.toml").write_text(sample)
     done = penstock("edge", "check", "--config", "penstock.toml", cwd=tmp_path)
-    assert done.returncode in (0, 1), done.stderr
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, "")
+    every_line = re.sub(r"(?m)^# (\w+ = (?!\(none\)))", r"\1", sample)
+    assert every_line.count("\n# ") < sample.count("\n# ")
+    (tmp_path / "all.toml").write_text("\ufeff" + every_line)  # with the mark that some editors begin a file with
+    assert configure(tmp_path / "all.toml") == configure(None)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("edge.device=a b/ü", "is not a device id"),
+        ("fleet.prefix=x/+#", "is not a device id"),
+        ("fleet.models=", "fleet.models is empty"),
+        ("fleet.interval_s=nan", "fleet.interval_s must be a finite number"),
+        ("hub.mqtt.connect_timeout_s=inf", "hub.mqtt.connect_timeout_s must be a finite number"),
+        ("processors.alarms.detectors=foo", "there is no detector 'foo'"),
+        ("hub.mqtt.host=127.0.0.300", "cannot listen on 127.0.0.300"),
+        ("web.port=1", "web.port and hub.mqtt.port are both 1"),
+        ("hub=3", "known here: hub."),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_before_anything_is_made(tmp_path: Path, setting: str, words: str) -> None:
+    done = penstock(
+        "up", "--set", "hub.mqtt.port=1", "--set", setting, cwd=tmp_path, PENSTOCK_HUB__MQTT__ANONYMOUS_ANYWHERE="1"
+    )
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "penstock-data").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("device", "show", ""),
+        ("device", "show", "a/b"),
+        ("command", "show", ""),
+        ("command", "cancel", "a/b"),
+        ("command", "send", "d", "identify", "--wait-s", "nan"),
+        ("command", "send", "d", "identify", "--deadline-s", "-1"),
+        ("log", "dump", "--limit", "-1"),
+        ("log", "dump", "--start", "-5"),
+        ("up", "--data", ""),
+        ("dashboards", "build", "--out", "/proc/x"),
+        ("dashboards", "push", "--url", "http://[::", "--token", "x"),
+    ],
+)
+def test_odd_arguments_are_misuse(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    done = penstock(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.strip()
+    assert "Traceback" not in done.stderr
+
+
+def test_one_underscore_too_few_and_a_level_that_is_none(tmp_path: Path) -> None:
+    done = penstock("up", cwd=tmp_path, PENSTOCK_HUB_MQTT_PORT="1")
+    assert (done.returncode, "did you mean PENSTOCK_HUB__MQTT__PORT?" in done.stderr) == (2, True), done.stderr
+    done = penstock("hub", "run", cwd=tmp_path, PENSTOCK_LOG_LEVEL="loud")
+    assert (done.returncode, "PENSTOCK_LOG_LEVEL must be one of" in done.stderr) == (2, True), done.stderr
+
+
+def test_doctor_names_a_data_directory_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = penstock("doctor", "--data", "file", cwd=tmp_path)
+    assert done.returncode == 1
+    assert f"{tmp_path}/file is no directory" in done.stdout

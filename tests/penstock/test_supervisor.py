@@ -94,3 +94,57 @@ async def test_a_frozen_process_is_killed_when_its_time_is_over(data: Path, monk
     await each.drain([frozen.name])
     assert "did not stop within" in said[0]
     assert not Path(f"/proc/{pid}").exists()
+
+
+async def test_who_refuses_at_its_first_start_is_not_started_again(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    body = "import sys; print('penstock: there is no such thing; name another', file=sys.stderr); sys.exit(2)"
+    each = supervisor(data, job(data, monkeypatch, body), said)
+    each.start()
+    await asyncio.wait_for(each.refused.wait(), 20)
+    assert said == ["worker refuses to run: there is no such thing; name another"]
+    await each.drain(["worker"])
+
+
+class FullDisk(DiskFiles):
+    def replace(self, path: Path, data: object) -> None:
+        raise OSError(28, "No space left on device")
+
+
+async def test_a_full_disk_does_not_end_the_watch_over_processes(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    each = job(data, monkeypatch, "import sys; print('hello', flush=True); sys.exit(3)")
+    environment = {**os.environ, "PYTHONPATH": str(data / "stand"), "PYTHONSAFEPATH": "1"}
+    watching = Supervisor(
+        data, [each], files=FullDisk(), clock=SystemClock(), tell=said.append, environment=environment
+    )
+    watching.start()
+    log = data / "logs" / "worker.log"
+    await until(lambda: log.exists() and log.read_text().count("hello") >= 3)
+    await watching.drain(["worker"])
+
+
+async def test_a_log_that_cannot_be_opened_is_told_and_the_process_runs(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    (data / "logs").rmdir()
+    each = supervisor(data, job(data, monkeypatch, "import time\nwhile True: time.sleep(0.05)\n"), said)
+    each.start()
+    await until(lambda: each.is_up("worker"))
+    assert said[0].startswith("worker runs without a log: ")
+    each.force()
+    await each.drain(["worker"])
+
+
+async def test_a_log_does_not_grow_for_ever(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("penstock.supervisor.LOG_BYTES_MAX", 1000)
+    monkeypatch.setattr("penstock.supervisor.LOG_LOOK_S", 0.02)
+    each = supervisor(data, job(data, monkeypatch, "import time\nwhile True: print('x' * 99, flush=True)\n"), [])
+    each.start()
+    aside = data / "logs" / "worker.log.1"
+    await until(aside.exists)
+    await until(lambda: (data / "logs" / "worker.log").stat().st_size < 1_000_000)
+    each.force()
+    await each.drain(["worker"])
+    assert aside.read_text().startswith("x" * 99)

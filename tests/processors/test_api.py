@@ -262,7 +262,7 @@ async def test_a_store_that_fails_to_answer_is_asked_later(world: World, monkeyp
 async def test_over_a_unix_socket_errors_come_back_as_our_own(world: World) -> None:
     path = world.data / "run" / "processors.sock"
     client = ControlClient(path, what="the processors")
-    with pytest.raises(TryLaterError, match="is not running"):
+    with pytest.raises(TryLaterError, match="cannot be reached"):
         await asyncio.to_thread(client.get, "/health")
     async with serving(world.api.application(), path):
         assert (await asyncio.to_thread(client.get, "/health"))["store"] == "duckdb"

@@ -13,7 +13,6 @@ from simulators.devices import MODELS
 from simulators.fleet import devices, run_fleet, schedule
 from simulators.settings import FleetSettings
 from simulators.truth import Truth, read_truth, truth_path
-from streams.errors import JunkError, MisuseError
 
 
 def test_devices_are_named_by_kind_and_stay_the_same_when_the_fleet_grows() -> None:
@@ -28,10 +27,10 @@ def test_devices_are_named_by_kind_and_stay_the_same_when_the_fleet_grows() -> N
 
 
 def test_a_prefix_that_makes_no_device_id_and_an_empty_list_of_kinds_are_refused() -> None:
-    with pytest.raises(JunkError, match="device id"):
-        devices(FleetSettings(prefix="a b/"))
-    with pytest.raises(MisuseError, match="models"):
-        devices(FleetSettings(models=()))
+    with pytest.raises(ValueError, match=r"fleet\.prefix: .* device id"):
+        FleetSettings(prefix="a b/")
+    with pytest.raises(ValueError, match=r"fleet\.models is empty"):
+        FleetSettings(models=())
 
 
 def test_faults_can_be_left_out() -> None:

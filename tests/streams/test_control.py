@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from streams.control import ControlClient, serving
+from streams.control import ControlClient, listen, serving
 from streams.errors import MisuseError, PenstockError, TryLaterError
 
 
@@ -36,7 +38,7 @@ async def test_a_client_asks_and_errors_come_back_as_ours(tmp_path: Path) -> Non
             with pytest.raises(kind, match="no such thing; try another"):
                 await asyncio.to_thread(client.get, f"/refuse/{status}")
         assert deep.stat().st_mode & 0o077 == 0, "for this user alone"
-    with pytest.raises(TryLaterError, match="the hub is not running"):
+    with pytest.raises(TryLaterError, match="the hub cannot be reached"):
         client.get("/echo/x")
 
 
@@ -46,3 +48,31 @@ async def test_a_socket_left_behind_is_taken_over(tmp_path: Path) -> None:
     async with serving(APP, path):
         answer = await asyncio.to_thread(ControlClient(path, what="the hub").get, "/echo/x")
     assert answer["path"] == {"name": "x"}
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        (b'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"a":', "gave no whole answer"),
+        (b"nonsense\r\n\r\n", "gave no whole answer"),
+        (b"", "gave no whole answer"),
+    ],
+)
+def test_a_process_that_dies_in_the_middle_of_an_answer(tmp_path: Path, sent: bytes, said: str) -> None:
+    path = tmp_path / "hub.sock"
+    server = listen(path)
+    server.setblocking(True)
+
+    def answer() -> None:
+        peer, _ = server.accept()
+        peer.recv(65536)
+        peer.sendall(sent)
+        peer.shutdown(socket.SHUT_RDWR)
+        peer.close()
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    with pytest.raises(TryLaterError, match=said):
+        ControlClient(path, what="the hub").get("/ledger")
+    thread.join()
+    server.close()
