@@ -69,3 +69,10 @@ def _newest(data: bytes) -> tuple[int, Durable] | None:
         if best is None or count > best[0]:
             best = (count, Durable(end, segment, position))
     return best
+
+
+def trusted_bytes(base: int, size: int, point: Durable | None) -> int:
+    """How much of a segment of `size` bytes is known to be on disk."""
+    if point is None or base > point.segment:
+        return 0
+    return size if base < point.segment else min(point.position, size)

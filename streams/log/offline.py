@@ -13,7 +13,7 @@ from streams.log.batch import decode_batch
 from streams.log.durable import NAME, Durable, read_durable
 from streams.log.index import open_table
 from streams.log.partition import Partition, Recovered
-from streams.log.scan import Damaged, Found, walk
+from streams.log.scan import Damaged, Found, walk_segment
 from streams.log.segment import segment_bases, segment_path
 from streams.log.settings import LogSettings
 from streams.record import Record
@@ -51,7 +51,8 @@ def verify(partition: Path, *, files: Files, progress: Progress | None = None) -
     report = Report(partition)
     with _held(partition) as owner:
         report.in_use = owner
-        stretches = list(_stretches(partition, files, to_durable=owner is not None))
+        point = _durable(partition, files)
+        stretches = list(_stretches(partition, files, point if owner else None))
         report.segments, report.bytes = len(stretches), sum(stop for _, stop, _ in stretches)
         done = 0
         for base, stop, following in stretches:
@@ -60,7 +61,7 @@ def verify(partition: Path, *, files: Files, progress: Progress | None = None) -
             elif report.next_offset < base:
                 report.problems.append(f"{partition}: offsets {report.next_offset} to {base} are not there")
             report.next_offset = base
-            for each in _walk(partition, base, stop, following, files):
+            for each in _walk(partition, base, stop, following, point, files):
                 _take(report, segment_path(partition, base), each)
                 position = each.position + each.header.size if isinstance(each, Found) else each.stop
                 if progress:
@@ -68,7 +69,7 @@ def verify(partition: Path, *, files: Files, progress: Progress | None = None) -
             done += stop
             if following is not None and not _has_index(partition, base, stop, files):
                 report.problems.append(f"{segment_path(partition, base)} has no whole index: searches in it are slow")
-        _check_durable(report, files)
+        _check_durable(report, point)
     return report
 
 
@@ -86,8 +87,7 @@ def _take(report: Report, path: Path, each: Found | Damaged) -> None:
         report.problems.append(f"{path} byte {each.position}: {error}")
 
 
-def _check_durable(report: Report, files: Files) -> None:
-    point = _durable(report.directory, files)
+def _check_durable(report: Report, point: Durable | None) -> None:
     if point is None:
         report.problems.append(
             f"{report.directory / NAME} does not say how far it is durable: it is checked at the start"
@@ -101,10 +101,11 @@ def _check_durable(report: Report, files: Files) -> None:
 def dump(partition: Path, *, files: Files, start: int = 0) -> Iterator[Record]:
     """Every record that can be read, from offset `start` on; what is damaged is passed over."""
     with _held(partition) as owner:
-        for base, stop, following in _stretches(partition, files, to_durable=owner is not None):
+        point = _durable(partition, files)
+        for base, stop, following in _stretches(partition, files, point if owner else None):
             if following is not None and following <= start:
                 continue
-            for each in _walk(partition, base, stop, following, files):
+            for each in _walk(partition, base, stop, following, point, files):
                 if isinstance(each, Damaged) or each.header.next_offset <= start:
                     continue
                 try:
@@ -147,10 +148,9 @@ def _held(partition: Path) -> Iterator[str | None]:
             lock.release()
 
 
-def _stretches(partition: Path, files: Files, *, to_durable: bool) -> Iterator[tuple[int, int, int | None]]:
-    """Base, bytes and following base of each segment; of a log in use up to its durable point."""
+def _stretches(partition: Path, files: Files, point: Durable | None) -> Iterator[tuple[int, int, int | None]]:
+    """Base, bytes and following base of each segment, up to `point` when there is one."""
     bases = segment_bases(partition, files)
-    point = _durable(partition, files) if to_durable else None
     if point is not None:
         bases = [base for base in bases if base <= point.segment]
     for base, following in zip(bases, [*bases[1:], None]):
@@ -162,10 +162,12 @@ def _stretches(partition: Path, files: Files, *, to_durable: bool) -> Iterator[t
         yield base, point.position if point is not None and base == point.segment else size, following
 
 
-def _walk(partition: Path, base: int, stop: int, following: int | None, files: Files) -> Iterator[Found | Damaged]:
+def _walk(
+    partition: Path, base: int, stop: int, following: int | None, point: Durable | None, files: Files
+) -> Iterator[Found | Damaged]:
     file = files.open(segment_path(partition, base))
     try:
-        yield from walk(file, 0, stop, base, offset_end=following)
+        yield from walk_segment(file, base, 0, stop, base, following, point)
     finally:
         file.close()
 

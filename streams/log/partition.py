@@ -17,9 +17,9 @@ from typing import NamedTuple
 from streams.errors import DiskError
 from streams.files import Buffer, Files
 from streams.log.batch import OFFSET, NewBatch
-from streams.log.durable import Durable, DurablePoint
+from streams.log.durable import Durable, DurablePoint, trusted_bytes
 from streams.log.index import SUFFIX
-from streams.log.scan import Damaged, walk
+from streams.log.scan import Damaged, walk_segment
 from streams.log.segment import Segment, segment_bases, segment_path
 from streams.log.settings import LogSettings
 
@@ -267,7 +267,7 @@ class Partition:
     def _recover_closed(self, segment: Segment, following: int, point: Durable | None) -> int:
         """Check a segment before the last, unless it is known to be good and has its index."""
         try:
-            is_known = segment.size == _trusted_bytes(segment, point)
+            is_known = segment.size == trusted_bytes(segment.base, segment.size, point)
             offset = following if is_known and segment.index.is_finished(segment.size) else None
             if offset is None:
                 offset = self._check(segment, following, point)
@@ -279,11 +279,11 @@ class Partition:
 
     def _check(self, segment: Segment, following: int | None, point: Durable | None) -> int:
         """Walk over a segment from where it is not known to be good; returns the offset behind its last batch."""
-        trusted_bytes = _trusted_bytes(segment, point)
-        entry = segment.index.restore(segment.file, segment.base, trusted_bytes)
+        trusted = trusted_bytes(segment.base, segment.size, point)
+        entry = segment.index.restore(segment.file, segment.base, trusted)
         good, offset = entry.position, segment.base + entry.relative
         damaged: list[Damaged] = []
-        for each in walk(segment.file, good, segment.size, offset, offset_end=following):
+        for each in walk_segment(segment.file, segment.base, good, segment.size, offset, following, point):
             if isinstance(each, Damaged):
                 damaged.append(each)
                 continue
@@ -291,14 +291,14 @@ class Partition:
             good, offset = each.position + header.size, header.next_offset
             segment.index.note(header.base_offset - segment.base, each.position, header.size, header.max_timestamp_ms)
         self.recovered.checked_bytes += segment.size - entry.position
-        is_torn = following is None and good >= trusted_bytes
+        is_torn = following is None and good >= trusted
         for each in damaged:
             if each.position < good or not is_torn:
                 self._complain(f"bytes {each.position} to {each.stop} of {segment.path} are damaged; they stay")
         if is_torn and good < segment.size:
             self._cut(segment, good)
-        if segment.size > trusted_bytes and (point is not None or following is None):
-            segment.write_again(trusted_bytes)
+        if segment.size > trusted and (point is not None or following is None):
+            segment.write_again(trusted)
         if following is None:
             segment.file.sync()
         return offset
@@ -322,10 +322,3 @@ class Partition:
     def _complain(self, sentence: str) -> None:
         self.recovered.damaged.append(sentence)
         _log.error("%s", sentence)
-
-
-def _trusted_bytes(segment: Segment, point: Durable | None) -> int:
-    """How much of a segment is known to be on disk."""
-    if point is None or segment.base > point.segment:
-        return 0
-    return segment.size if segment.base < point.segment else min(point.position, segment.size)

@@ -6,7 +6,8 @@ boundary is looked for in this order, so that damage takes nothing else with it,
 may look like a batch itself, is not taken for one:
 * where the damaged batch says that it ends, if a header with the offset due then stands there, or a whole batch;
 * where it ends when one bit of its length is wrong, if its checksum is right for that length;
-* the first whole batch behind it that ends where a header with the next offset stands, or at the end.
+* the first whole batch behind it that ends where a header with the next offset stands, or at the end; but this not in
+  what may be torn.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from streams.log.batch import (
     read_header,
 )
 from streams.log.checksum import crc32c
+from streams.log.durable import Durable, trusted_bytes
 
 PIECE_BYTES = 1 << 20
 
@@ -58,19 +60,32 @@ class Damaged(NamedTuple):
 
 
 def walk(
-    file: File, position: int, end: int, offset: int, *, offset_end: int | None = None
+    file: File, position: int, end: int, offset: int, *, offset_end: int | None = None, may_be_torn: bool = False
 ) -> Iterator[Found | Damaged]:
     """Everything from `position`, where `offset` is due, to `end`: batches, and what is damaged between them.
 
-    Offsets from `offset_end` on do not belong here.
+    Offsets from `offset_end` on do not belong here. `may_be_torn`: this was perhaps never wholly written, so that a
+    record that looks like a batch may stand there without its own batch around it.
     """
     while position < end:
         position, offset = yield from scan(file, position, end, offset, offset_end=offset_end)
         if position == end:
             return
-        stop, resume = _boundary(file, position, end, offset, offset_end)
+        stop, resume = _boundary(file, position, end, offset, offset_end, may_search=not may_be_torn)
         yield Damaged(position, stop, offset, resume)
         position, offset = stop, offset if resume is None else resume
+
+
+def walk_segment(
+    file: File, base: int, position: int, size: int, offset: int, following: int | None, point: Durable | None
+) -> Iterator[Found | Damaged]:
+    """A segment from `position` on. What stands behind the durable point of the last one may be torn."""
+    if following is not None or point is None:
+        yield from walk(file, position, size, offset, offset_end=following)
+        return
+    trusted = trusted_bytes(base, size, point)
+    yield from walk(file, position, trusted, offset, offset_end=point.end)
+    yield from walk(file, trusted, size, point.end if trusted else base, may_be_torn=True)
 
 
 def scan(
@@ -102,12 +117,14 @@ def scan(
     return position, offset
 
 
-def _boundary(file: File, position: int, end: int, offset: int, offset_end: int | None) -> tuple[int, int | None]:
+def _boundary(
+    file: File, position: int, end: int, offset: int, offset_end: int | None, *, may_search: bool
+) -> tuple[int, int | None]:
     """Where the next batch begins behind the damage at `position`, and the offset due there; (end, None): nowhere."""
     head = file.read(position, min(HEADER_BYTES, end - position))
     if len(head) < HEADER_BYTES:
         return end, None
-    base, length, _, magic, crc, _, last_delta, *_, count = HEADER.unpack(head)
+    _, length, _, _, crc, _, last_delta, *_, count = HEADER.unpack(head)
     size, dues = length + LENGTH_FROM, (offset + last_delta + 1, offset + count)
     limit = offset + (end - position) // RECORD_BYTES_MIN + 1
     if offset_end is not None:
@@ -129,8 +146,7 @@ def _boundary(file: File, position: int, end: int, offset: int, offset_end: int 
                     return after, following.base_offset
     if due is not None and (true_size := _size_by_checksum(file, position, end, size, crc)):
         return position + true_size, due if position + true_size < end else None
-    looks_right = is_sized and magic == 2 and base == offset and last_delta >= 0
-    return _search(file, after if looks_right else position + 1, end, offset, limit)
+    return _search(file, position + 1, end, offset, limit) if may_search else (end, None)
 
 
 def _size_by_checksum(file: File, position: int, end: int, size: int, crc: int) -> int | None:

@@ -209,7 +209,7 @@ class World:
         self.disk.free_bytes = None
 
     def rot(self) -> None:
-        """Flip up to three bits of one file, once in its life."""
+        """Flip up to three bits of one file, once in its life; one bit of a batch at most."""
         kind = self.dice.choice([".log", ".log", ".log", ".index", "durable"])
         paths = [path for path in self.disk.names if path.name.endswith(kind) and self.disk.names[path].data]
         if not paths:
@@ -222,23 +222,27 @@ class World:
         self.accidents[f"rotten {kind}"] += 1
         flips = [self.dice.randrange(len(inode.data)) for _ in range(self.dice.choice([1, 1, 2, 3]))]
         if kind == ".log":
-            self.excuse(path, flips)
+            flips = self.excuse(path, flips)
         for at in flips:
             self.disk.flip(path, at, self.dice.randrange(8))
 
-    def excuse(self, path: Path, flips: list[int]) -> None:
-        """What stands in the batches that are hit may be lost."""
+    def excuse(self, path: Path, flips: list[int]) -> list[int]:
+        """What stands in the batches that are hit may be lost. Gives the flips of which each hits another batch."""
         truth = self.truths[int(path.parent.name)]
         data, position = bytes(self.disk.names[path].data), 0
+        chosen: list[int] = []
         while position + HEADER.size <= len(data):
             base, length, _, magic, _, _, last_delta, *_ = HEADER.unpack_from(data, position)
             stop = position + 12 + length
             if magic != 2 or length < 49:
                 break  # what a failed write left
-            hit = [at - position for at in flips if position <= at < stop]
-            if hit and (len(flips) > 1 or hit[0] not in EPOCH_BYTES):
-                truth.excused.update(range(base, base + last_delta + 1))
+            hit = [at for at in flips if position <= at < stop]
+            if hit:
+                chosen.append(hit[0])
+                if len(flips) > 1 or hit[0] - position not in EPOCH_BYTES:
+                    truth.excused.update(range(base, base + last_delta + 1))
             position = stop
+        return chosen + [at for at in flips if at >= position]
 
     def mend(self) -> None:
         self.disk.free_bytes = None

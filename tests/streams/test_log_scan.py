@@ -23,11 +23,11 @@ MIDDLE = range(STARTS[2], STARTS[3])
 
 
 def walked(
-    data: bytes, *, offset: int = BASE, offset_end: int | None = None
+    data: bytes, *, offset: int = BASE, offset_end: int | None = None, may_be_torn: bool = False
 ) -> tuple[list[int], list[tuple[int, int, int | None]]]:
     """Base offsets of what is found; position, stop and resume of what is damaged."""
     found, damaged, position = [], [], 0
-    for each in walk(file_of(data), 0, len(data), offset, offset_end=offset_end):
+    for each in walk(file_of(data), 0, len(data), offset, offset_end=offset_end, may_be_torn=may_be_torn):
         assert each.position == position, "nothing is left out, nothing comes twice"
         if isinstance(each, Found):
             found.append(each.header.base_offset)
@@ -50,14 +50,15 @@ def test_what_is_whole_is_found(offset_end: int | None) -> None:
     assert walked(b"") == ([], [])
 
 
+@pytest.mark.parametrize("may_be_torn", [False, True])
 @pytest.mark.parametrize("tail", [0, 1, HEADER_BYTES, len(BATCHES[4].records) + HEADER_BYTES])
-def test_a_flipped_bit_takes_its_batch_and_no_other(tail: int) -> None:
+def test_a_flipped_bit_takes_its_batch_and_no_other(tail: int, may_be_torn: bool) -> None:
     """Wherever it is, and however torn what stands behind the next batch is."""
     data = DATA[: STARTS[4] + tail]
     behind = BASES[3:4] if tail < len(DATA) - STARTS[4] else BASES[3:]
     for at in MIDDLE:
         for bit in range(8):
-            found, damaged = walked(flipped(data, at, bit))
+            found, damaged = walked(flipped(data, at, bit), may_be_torn=may_be_torn)
             if 12 <= at - MIDDLE.start < 16:
                 assert found == BASES[:3] + behind, "the leader epoch says nothing"
                 continue
@@ -119,33 +120,46 @@ def test_stale_bytes_behind_the_last_offset_are_not_read() -> None:
     assert walked(DATA[: STARTS[3]] + stale, offset_end=BASES[3])[0] == BASES[:3]
 
 
-def crafted(base: int, around: bytes = b"") -> tuple[NewBatch, int]:
-    """A batch with a value that is itself a whole batch which claims `base`; and where that stands in it."""
-    fake = encode_batch([NewRecord(b"another device", b"never sent", NOW_MS)]).at(base)
-    outer = encode_batch([NewRecord(b"device", around + fake + around, NOW_MS), NewRecord(b"device", b"more", NOW_MS)])
-    return outer, outer.at(0).index(fake)
+def crafted(base: int, fakes: int) -> tuple[NewBatch, int]:
+    """A batch with a value that holds whole batches which claim offsets from `base` on; and where they stand in it."""
+    fake = [encode_batch([NewRecord(b"another device", b"never sent", NOW_MS)])] * fakes
+    inner = laid_out(fake, base)[0]
+    value = b"x" * 30 + inner + b"x" * 30
+    outer = encode_batch([NewRecord(b"device", value, NOW_MS), NewRecord(b"device", b"more", NOW_MS)])
+    return outer, outer.at(0).index(inner)
 
 
 @pytest.mark.parametrize("claimed", range(BASE, BASE + 12))
-def test_what_a_record_holds_is_never_taken_for_a_batch(claimed: int) -> None:
-    outer, inside = crafted(claimed, b"x" * 30)
+def test_what_a_record_holds_is_never_taken_for_a_batch_where_a_write_may_be_torn(claimed: int) -> None:
+    outer, inside = crafted(claimed, 2)
     data, starts = laid_out([BATCHES[0], outer, BATCHES[2]], BASE)
     dice = random.Random(claimed)
-    for offset_end in (None, BASE + 4):
-        for size in range(starts[1], starts[2] + 1):
-            found = walked(data[:size], offset_end=offset_end)[0]
-            assert found == ([BASE] if size < starts[2] else [BASE, BASE + 1]), "torn at any byte"
+    for size in range(starts[1], starts[2] + 1):
+        found = walked(data[:size], may_be_torn=True)[0]
+        assert found == ([BASE] if size < starts[2] else [BASE, BASE + 1]), "torn at any byte"
+    for size in range(1, inside):
+        wiped = data[: starts[1]] + bytes(size) + data[starts[1] + size :]
+        found = walked(wiped, may_be_torn=True)[0]
+        assert found in ([BASE], [BASE, BASE + 3], [BASE, BASE + 1, BASE + 3]), "its head was never written"
+    for at in range(starts[1], starts[2]):
+        found = walked(flipped(data, at, dice.randrange(8)), may_be_torn=True)[0]
+        assert found in ([BASE, BASE + 3], [BASE, BASE + 1, BASE + 3]), at - starts[1]
+
+
+@pytest.mark.parametrize("claimed", range(BASE, BASE + 12))
+def test_what_a_record_holds_is_never_taken_for_a_batch_where_it_was_whole(claimed: int) -> None:
+    outer, inside = crafted(claimed, 1)
+    data, starts = laid_out([BATCHES[0], outer, BATCHES[2]], BASE)
+    dice = random.Random(claimed)
+    for whole, end in ((data, BASE + 4), (data, None), (data[: starts[2]], BASE + 3)):
+        behind = [BASE + 3] if whole is data else []
         for at in range(starts[1], starts[2]):
-            found = walked(flipped(data, at, dice.randrange(8)), offset_end=offset_end)[0]
-            assert found in ([BASE, BASE + 3], [BASE, BASE + 1, BASE + 3]), at - starts[1]
-        last, end = data[: starts[2]], None if offset_end is None else BASE + 3
-        for at in range(starts[1], starts[2]):
-            found = walked(flipped(last, at, dice.randrange(8)), offset_end=end)[0]
-            assert found in ([BASE], [BASE, BASE + 1]), "also when nothing follows"
+            found = walked(flipped(whole, at, dice.randrange(8)), offset_end=end)[0]
+            assert found in ([BASE, *behind], [BASE, BASE + 1, *behind]), at - starts[1]
         for size in range(1, inside):
-            wiped = data[: starts[1]] + bytes(size) + data[starts[1] + size :]
-            found = walked(wiped, offset_end=offset_end)[0]
-            assert found in ([BASE, BASE + 3], [BASE, BASE + 1, BASE + 3]), "its head was never written"
+            wiped = whole[: starts[1]] + bytes(size) + whole[starts[1] + size :]
+            found = walked(wiped, offset_end=end)[0]
+            assert found in ([BASE, *behind], [BASE, BASE + 1, *behind])
 
 
 def test_batches_larger_than_a_piece() -> None:
