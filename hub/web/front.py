@@ -10,7 +10,7 @@ from typing import Any
 
 from hub.ledger import reconcile
 from hub.web.backend import Backend, Peer, Query
-from hub.web.sharing import Answer, Shared
+from hub.web.sharing import PATIENCE_S, Answer, Shared, silent
 from hub.web.trends import POINTS_MAX, Trends
 from streams.clock import Clock
 from streams.errors import PenstockError, TryLaterError
@@ -20,6 +20,7 @@ _log = logging.getLogger(__name__)
 TREND_EVERY_S = 2.0
 TREND_SPAN_NS = int(TREND_EVERY_S * POINTS_MAX) * 10**9
 FRESH_S = 0.8  # a page asks each second
+LEDGER_PATIENCE_S = 0.8  # with the processors, who count; it must end before the ledger itself counts as silent
 
 
 class Front:
@@ -39,7 +40,14 @@ class Front:
 
     async def ledger(self) -> Answer:
         """The reconciled ledger as JSON, with `processors_away` (a sentence or null)."""
-        return await self._shared.ask("ledger", lambda: ledger(self.backend), max_age_s=FRESH_S)
+        return await self._shared.ask("ledger", self._ledger, max_age_s=FRESH_S, who=self.backend.hub.name)
+
+    async def _ledger(self) -> Mapping[str, Any]:
+        """As `ledger` below; processors that hang are as good as away."""
+        peer = self.backend.processors
+        said = await self._ask(peer, "/ledger", None, FRESH_S, patience_s=LEDGER_PATIENCE_S)
+        away = said.problem or (silent(peer.name) if said.is_open else None)
+        return _reconciled(await self.backend.hub.get("/ledger"), None if away else said.value, away)
 
     async def series(self, device: str, metric: str, *, span_s: int, points: int) -> Answer:
         """The last `span_s` seconds of a series; pages that look at the same series share the answer."""
@@ -50,7 +58,8 @@ class Front:
             span: Query = {"start_ns": end_ns - span_s * 10**9, "end_ns": end_ns, "points": points}
             return await self.backend.processors.get("/series", {"device": device, "metric": metric, **span})
 
-        return await self._shared.ask(("series", device, metric, span_s), question, max_age_s=FRESH_S)
+        key, who = ("series", device, metric, span_s), self.backend.processors.name
+        return await self._shared.ask(key, question, max_age_s=FRESH_S, who=who)
 
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
@@ -84,9 +93,13 @@ class Front:
             past = await self.backend.processors.get("/series", {"device": device, "metric": metric, **span})
             self.trends.recall(device, metric, past["time_ns"], past["mean"])
 
-    async def _ask(self, peer: Peer, route: str, query: Query | None, max_age_s: float) -> Answer:
+    async def _ask(
+        self, peer: Peer, route: str, query: Query | None, max_age_s: float, *, patience_s: float = PATIENCE_S
+    ) -> Answer:
         key = (peer.name, route, tuple(sorted((query or {}).items())))
-        return await self._shared.ask(key, lambda: peer.get(route, query), max_age_s=max_age_s)
+        return await self._shared.ask(
+            key, lambda: peer.get(route, query), max_age_s=max_age_s, who=peer.name, patience_s=patience_s
+        )
 
 
 async def ledger(backend: Backend) -> Mapping[str, Any]:
@@ -101,5 +114,8 @@ async def ledger(backend: Backend) -> Mapping[str, Any]:
         processors = await backend.processors.get("/ledger")
     except TryLaterError as error:
         away = str(error)
-    hub = await backend.hub.get("/ledger")
+    return _reconciled(await backend.hub.get("/ledger"), processors, away)
+
+
+def _reconciled(hub: Any, processors: Any, away: str | None) -> Mapping[str, Any]:
     return {**reconcile(hub, processors).to_json(), "processors_away": away}

@@ -211,6 +211,24 @@ class TestDevice:
         ):
             assert "<img" not in shown
 
+    def test_the_nearest_names_are_those_that_are_alike_or_hold_it(self) -> None:
+        names = ["press-002", "press-001", "freezer-001", "vm", "cold-store-17"]
+        assert device_page.nearest("Pres-01", names) == ["press-001", "press-002"]
+        assert device_page.nearest("store", names) == ["cold-store-17"]
+        assert device_page.nearest("zzz", names) == []
+        assert len(device_page.nearest("press", [f"press-{number:03}" for number in range(100)])) == 5
+
+    def test_no_such_device_is_a_sentence_with_links(self) -> None:
+        shown = device_page.no_such_device(EVIL, ["press-001"])
+        assert "<img" not in shown and 'href="/devices/press-001"' in shown and "<button" not in shown
+        assert text(device_page.no_such_device("x", [])) == "No device has ever connected as x . All devices"
+
+    def test_a_list_is_called_empty_only_when_that_is_known(self) -> None:
+        never = Answer(value=None, time_ms=None, problem=None)
+        assert text(device_page.none_so_far(never, False, "None so far.")) == ""
+        assert "None so far" in device_page.none_so_far(answer({}), False, "None so far.")
+        assert "Not known" in device_page.none_so_far(answer(None, "away"), False, "None so far.")
+
     def test_longer_spans_are_drawn_less_often(self) -> None:
         assert [device_page.refresh_every_s(span) for span in (300, 3600, 86400)] == [1.0, 6.0, 30.0]
 
@@ -226,7 +244,13 @@ class TestFrame:
         assert "0 lost" not in navigation("/", answer(None), answer(good, "away"))
 
     def test_what_is_wrong_is_said_and_since_when(self) -> None:
-        assert text(notice([answer({"problems": []}), answer({"problems": []})])) == ""
-        assert "The disk is full." in text(notice([answer({"problems": ["the disk is full"]})]))
-        away = text(notice([answer({"problems": []}, "the hub is away")]))
+        well = answer({"problems": []})
+        assert text(notice([well, well], [well])) == ""
+        assert "The disk is full." in text(notice([answer({"problems": ["the disk is full"]})], []))
+        away = text(notice([answer({"problems": []}, "the hub is away")], [answer({}, "the hub is away")]))
         assert away.startswith("The hub is away. What they last said") and "2026-" in away
+
+    def test_nothing_is_claimed_of_what_was_never_said(self) -> None:
+        never = Answer(value=None, time_ms=None, problem="the hub is away")
+        away = text(notice([answer({"problems": []}, "the hub is away")], [never, answer({})]))
+        assert away == "The hub is away."

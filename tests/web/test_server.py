@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import httpx
 import pytest
 
 from hub.web.server import listen
+from streams.control import short_path
 from streams.errors import MisuseError
 from tests.web.peers import Hub, Processors, running
 
@@ -96,15 +98,43 @@ async def test_the_front_door_stays_up_and_fills_when_the_others_come(tmp_path: 
                 ("/commands", "No commands yet"),
                 ("/ledger", "Nothing produced yet"),
             ]:
-                page = await client.get(path)
-                assert page.status_code == 200 and shows in page.text, path
+                while shows not in (page := await client.get(path)).text:  # a page does not wait for a slow answer
+                    assert page.status_code == 200, path
                 assert not re.findall(r'(?:src|href|url\()\s*=?\s*["\']?https?://', page.text), path
+            nope = await client.get("/devices/pres-001")
+            assert nope.status_code == 404 and "No such device" in nope.text and "/devices/press-001" in nope.text
             style = await client.get("/assets/style.css")
             assert style.status_code == 200 and "http" not in style.text.replace("http://www.w3.org", "")
         page = await client.get("/devices/press-001")
         while "hub is away" not in page.text:
             page = await client.get("/devices/press-001")
         assert page.status_code == 200 and "hydraulic press" in page.text, "what was known stays"
+
+
+async def test_a_page_does_not_wait_for_processors_that_hang(tmp_path: Path) -> None:
+    async with (
+        server(tmp_path) as web,
+        httpx.AsyncClient(base_url=web.url) as client,
+        running(tmp_path, Hub()),
+        hanging(tmp_path / "run" / "processors.sock"),
+    ):
+        for path, shows in [("/", "press-001"), ("/devices/press-001", "hydraulic press"), ("/ledger", "Ledger")]:
+            begun = time.monotonic()
+            while shows not in (page := await client.get(path)).text:
+                assert time.monotonic() - begun < 4, f"{path} waits for processors that hang"
+        while "There is no answer from the processors" not in page.text:
+            page = await client.get("/")
+        assert "What they last said" not in page.text, "they never said anything"
+
+
+@contextlib.asynccontextmanager
+async def hanging(path: Path) -> AsyncIterator[None]:
+    """A process that takes connections and never answers, as one that is stopped."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        with short_path(path) as address:
+            listener.bind(address)
+        listener.listen(128)
+        yield
 
 
 async def test_strangers_are_refused_on_the_page_its_channel_and_the_api(tmp_path: Path) -> None:

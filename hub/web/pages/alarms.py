@@ -13,6 +13,7 @@ from hub.web.front import Front
 from hub.web.live import Live
 from hub.web.markup import Markup, tag
 from hub.web.pages.frame import Frame, content, empty, heading, moment, table
+from hub.web.sharing import Answer
 from hub.web.words import clock, duration, number, plural, quantity
 
 Alarm = Mapping[str, Any]
@@ -111,13 +112,14 @@ def register(front: Callable[[], Front]) -> None:
             rows = Live("sheet", frame=table("Alarms", COLUMNS, "alarm-list"))
             blank = Live()
 
-        async def refresh() -> None:
+        async def refresh() -> Sequence[Answer]:
             answer = await asked.processors("/alarms", {"state": chosen["state"], "limit": LIMIT})
             found = answer.value["alarms"] if answer.value else []
             head.show(heading("Alarms", facts(found, chosen["state"])))
             rows.show(shown(found, now_ms=asked.clock.time_ns() // 1_000_000))
             rows.set_visibility(bool(found))
-            blank.show(Markup("<div></div>") if found else nothing(chosen["state"], answer.problem))
+            blank.show(Markup("<div></div>") if found or answer.is_open else nothing(chosen["state"], answer.problem))
+            return [answer]
 
         async def choose(value: str) -> None:
             chosen["state"] = value

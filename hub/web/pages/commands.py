@@ -13,6 +13,7 @@ from hub.web.front import Front
 from hub.web.live import Live
 from hub.web.markup import Markup, tag
 from hub.web.pages.frame import Frame, content, empty, heading, moment, table
+from hub.web.sharing import Answer
 from hub.web.words import clock, plural, quantity
 
 Command = Mapping[str, Any]
@@ -124,13 +125,14 @@ def register(front: Callable[[], Front]) -> None:
             rows = Live("sheet", frame=table("Commands", COLUMNS, "command-list"))
             blank = Live()
 
-        async def refresh() -> None:
+        async def refresh() -> Sequence[Answer]:
             answer = await asked.hub("/commands", {"limit": LIMIT})
             found = answer.value["commands"] if answer.value else []
             under_way = sum(command["ended_ms"] is None for command in found)
             head.show(heading("Commands", f"{plural(under_way, 'command')} under way" if under_way else None))
             rows.show(shown(found))
             rows.set_visibility(bool(found))
-            blank.show(Markup("<div></div>") if found else nothing(answer.problem))
+            blank.show(Markup("<div></div>") if found or answer.is_open else nothing(answer.problem))
+            return [answer]
 
         await frame.run(refresh)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from nicegui import ui
+from starlette.requests import Request
+from starlette.responses import Response
 
 from hub.web import charts
 from hub.web.controls import Choice, button
@@ -26,6 +29,8 @@ from streams.errors import PenstockError
 Row = Mapping[str, Any]
 
 SPANS = {"300": "5 min", "3600": "1 h", "21600": "6 h", "86400": "24 h"}
+NEAREST_MAX = 5
+ALIKE_MIN = 0.6  # of 1: the same
 CHARTS_FIRST = 4
 CHARTS_MAX = 12
 POINTS = 300
@@ -53,9 +58,8 @@ def refresh_every_s(span_s: int) -> float:
 
 def title(device_id: str, answer: Answer, now_ms: int) -> Markup:
     """Name, presence, and who it is."""
-    device = answer.value
-    if device is None:
-        return tag("div", tag("h1", device_id), class_="heading")
+    device: Row | None = answer.value
+    assert device is not None
     offline = f"offline, seen {ago(device['last_seen_ms'], now_ms)}"
     facts = [
         "not known while the hub is away" if answer.problem else "online" if device["connected"] else offline,
@@ -68,6 +72,33 @@ def title(device_id: str, answer: Answer, now_ms: int) -> Markup:
         tag("ul", [tag("li", each) for each in facts], class_="facts"),
         class_="heading",
     )
+
+
+def nearest(device_id: str, names: Sequence[str]) -> list[str]:
+    """The devices that may be meant."""
+    wanted = device_id.lower()
+    likeness = {name: difflib.SequenceMatcher(None, wanted, name.lower()).ratio() for name in names}
+    alike = [name for name in names if likeness[name] >= ALIKE_MIN or wanted in name.lower()]
+    return sorted(alike, key=lambda name: (-likeness[name], name))[:NEAREST_MAX]
+
+
+def no_such_device(device_id: str, names: Sequence[str]) -> Markup:
+    """A plain sentence, and where to go from here."""
+    links = [tag("li", tag("a", name, href=f"/devices/{quote(name, safe='')}")) for name in names]
+    return tag(
+        "div",
+        tag("p", "No device has ever connected as ", tag("b", device_id), "."),
+        [tag("p", "Nearest to that:"), tag("ul", links)] if links else None,
+        tag("p", tag("a", "All devices", href="/")),
+        class_="missing-device",
+    )
+
+
+def none_so_far(answer: Answer, found: bool, hint: str) -> Markup:
+    """What stands in place of an empty list, and nothing while it is not known to be empty."""
+    if found or answer.is_open:
+        return Markup("<div></div>")
+    return tag("p", hint if answer.value is not None else "Not known just now.", class_="hint")
 
 
 def value_row(entry: Row, reading: Row | None, *, drawn: bool, alarms: int) -> Markup:
@@ -160,53 +191,79 @@ class DevicePage:
         self._panels: dict[str, ChartPanel] = {}
         self._series: list[Row] = []
         self._drawn_at_ns = 0
+        self.is_missing = False
+        """Whether the hub said that there is no such device."""
 
     def build(self) -> None:
         with content():
             ui.html(tag("a", "Fleet", href="/", class_="crumb"), sanitize=False)
             with ui.element("div").classes("bar-row"):
                 self._title = Live()
-                with ui.element("div").classes("actions"):
+                with ui.element("div").classes("actions") as self._actions:
                     for name, text in ACTIONS.items():
                         button(text, self._sender(name), f"action {'main' if name == 'identify' else ''}")
             self._problem = Live()
-            with ui.element("div").classes("tools"):
-                spans = Choice("Time range", SPANS, str(self._span_s))
-                spans.on_change(self._choose_span)
-            self._charts = ui.element("div").classes("charts")
             self._blank = Live()
-            with ui.element("div").classes("columns"):
-                with ui.element("div"):
-                    ui.html(tag("h2", "Current values"), sanitize=False).classes("over")
-                    self._values = Live("sheet", frame=table("Current values", VALUES, "values")).on_pick(self._pick)
-                with ui.element("div"):
-                    ui.html(tag("h2", "Alarms"), sanitize=False).classes("over")
-                    self._alarms = Live("sheet", frame=table("Alarms", alarm_list.COLUMNS, "alarm-list narrow"))
-                    self._no_alarms = Live()
-                    ui.html(tag("h2", "Commands"), sanitize=False).classes("over")
-                    self._commands = Live("sheet", frame=table("Commands", command_list.COLUMNS, "command-list narrow"))
-                    self._no_commands = Live()
-                    self._about = Live("over")
+            self._body = ui.element("div")
+            with self._body:
+                self._build_body()
+        self._show_body(False)
 
-    async def refresh(self) -> None:
+    def _build_body(self) -> None:
+        """What stands on the page of a device that there is."""
+        with ui.element("div").classes("tools"):
+            spans = Choice("Time range", SPANS, str(self._span_s))
+            spans.on_change(self._choose_span)
+        self._charts = ui.element("div").classes("charts")
+        with ui.element("div").classes("columns"):
+            with ui.element("div"):
+                ui.html(tag("h2", "Current values"), sanitize=False).classes("over")
+                self._values = Live("sheet", frame=table("Current values", VALUES, "values")).on_pick(self._pick)
+            with ui.element("div"):
+                ui.html(tag("h2", "Alarms"), sanitize=False).classes("over")
+                self._alarms = Live("sheet", frame=table("Alarms", alarm_list.COLUMNS, "alarm-list narrow"))
+                self._no_alarms = Live()
+                ui.html(tag("h2", "Commands"), sanitize=False).classes("over")
+                self._commands = Live("sheet", frame=table("Commands", command_list.COLUMNS, "command-list narrow"))
+                self._no_commands = Live()
+                self._about = Live("over")
+
+    def _show_body(self, known: bool) -> None:
+        self._body.set_visibility(known)
+        self._actions.set_visibility(known)
+
+    async def refresh(self) -> Sequence[Answer]:
         device, latest, alarms, commands = await asyncio.gather(
             self._front.hub(f"/devices/{quote(self._id, safe='')}"),
             self._front.processors("/latest", {"device": self._id}),
             self._front.processors("/alarms", {"device": self._id, "state": "all", "limit": 100}),
             self._front.hub("/commands", {"device": self._id, "limit": 20}),
         )
+        self.is_missing = device.missing
+        self._show_body(device.value is not None)
+        if device.value is None:
+            self._show_nothing(device, await self._front.hub("/devices") if device.missing else None)
+            return [device]
         readings = latest.value["devices"].get(self._id, {}) if latest.value else {}
         found = alarms.value["alarms"] if alarms.value else []
         self._show_device(device, readings, found)
-        self._show_lists(found, commands.value["commands"] if commands.value else [])
-        await self._draw(readings, found)
+        self._show_lists(alarms, commands)
+        return [device, latest, alarms, commands, *await self._draw(readings, found)]
+
+    def _show_nothing(self, device: Answer, every: Answer | None) -> None:
+        """The page of a device that is not there, or not known yet."""
+        self._title.show(tag("h1", "No such device" if device.missing else self._id))
+        if every is not None:
+            names = [each["device"] for each in every.value["devices"]] if every.value else []
+            self._blank.show(no_such_device(self._id, nearest(self._id, names)))
+        elif device.problem:
+            why = "The hub does not answer; this page goes on by itself when it is back."
+            self._blank.show(empty("Nothing to show", why))
 
     def _show_device(self, answer: Answer, readings: Row, alarms: Sequence[Row]) -> None:
-        device = answer.value
+        device: Row | None = answer.value
+        assert device is not None
         self._title.show(title(self._id, answer, self._now_ms()))
-        if device is None:
-            self._blank.show(empty(answer.problem or "No such device", "The fleet page lists every device there is."))
-            return
         self._series = series_of(device)
         if self._drawn is None and self._series:
             self._drawn = first_choice(self._series, [alarm["metric"] for alarm in alarms if alarm["state"] == "open"])
@@ -227,14 +284,15 @@ class DevicePage:
             }
         )
 
-    def _show_lists(self, alarms: Sequence[Row], commands: Sequence[Row]) -> None:
-        self._alarms.show(alarm_list.shown(alarms[:10], now_ms=self._now_ms(), with_device=False))
-        self._alarms.set_visibility(bool(alarms))
-        self._no_alarms.show(Markup("<div></div>") if alarms else tag("p", "None so far.", class_="hint"))
-        self._commands.show(command_list.shown(commands[:10], with_device=False))
-        self._commands.set_visibility(bool(commands))
-        hint = tag("p", "None so far. Identify asks the device who it is.", class_="hint")
-        self._no_commands.show(Markup("<div></div>") if commands else hint)
+    def _show_lists(self, alarms: Answer, commands: Answer) -> None:
+        found = alarms.value["alarms"][:10] if alarms.value else []
+        self._alarms.show(alarm_list.shown(found, now_ms=self._now_ms(), with_device=False))
+        self._alarms.set_visibility(bool(found))
+        self._no_alarms.show(none_so_far(alarms, bool(found), "None so far."))
+        sent = commands.value["commands"][:10] if commands.value else []
+        self._commands.show(command_list.shown(sent, with_device=False))
+        self._commands.set_visibility(bool(sent))
+        self._no_commands.show(none_so_far(commands, bool(sent), "None so far. Identify asks the device who it is."))
 
     def _arrange(self) -> None:
         """Add and remove charts so that those that are chosen are there."""
@@ -248,7 +306,7 @@ class DevicePage:
                     self._panels[name] = ChartPanel(known[name])
                 self._drawn_at_ns = 0
 
-    async def _draw(self, readings: Row, alarms: Sequence[Row]) -> None:
+    async def _draw(self, readings: Row, alarms: Sequence[Row]) -> list[Answer]:
         now_ns = self._front.clock.monotonic_ns()
         due = now_ns - self._drawn_at_ns >= refresh_every_s(self._span_s) * 0.9e9 or not self._drawn_at_ns
         panels, span_s = dict(self._panels), self._span_s
@@ -261,6 +319,7 @@ class DevicePage:
             if name in self._panels and span_s == self._span_s:
                 mine = [alarm for alarm in alarms if alarm["metric"] == name]
                 panel.show(readings.get(name), answer.value if answer else None, mine, span_s, self._now_ms())
+        return [answer for answer in answers if answer is not None]
 
     async def _choose_span(self, value: str) -> None:
         self._span_s, self._drawn_at_ns = int(value), 0
@@ -293,9 +352,10 @@ class DevicePage:
 
 def register(front: Callable[[], Front]) -> None:
     @ui.page("/devices/{device_id}")
-    async def device(device_id: str) -> None:
+    async def device(device_id: str, request: Request) -> Response | None:
         asked = front()
         frame = Frame(asked, device_id, "/")
         page = DevicePage(asked, device_id)
         page.build()
         await frame.run(page.refresh)
+        return ui.context.client.build_response(request, 404) if page.is_missing else None

@@ -15,6 +15,7 @@ from hub.web.front import Front
 from hub.web.live import Live
 from hub.web.markup import Markup, tag
 from hub.web.pages.frame import Frame, content, empty, heading, table
+from hub.web.sharing import Answer
 from hub.web.trends import Point, Trends
 from hub.web.words import ago, compact, number, of_series, plural
 
@@ -147,7 +148,7 @@ def register(front: Callable[[], Front]) -> None:
             rows = Live("sheet", frame=table("Devices", COLUMNS, "fleet"))
             blank = Live()
 
-        async def refresh() -> None:
+        async def refresh() -> Sequence[Answer]:
             devices, latest, alarms, health = await asyncio.gather(
                 asked.hub("/devices"),
                 asked.processors("/latest"),
@@ -169,7 +170,8 @@ def register(front: Callable[[], Front]) -> None:
                 }
             )
             rows.set_visibility(bool(shown))
-            blank.show(Markup("<div></div>") if shown else nothing(every, devices.problem))
+            blank.show(Markup("<div></div>") if shown or devices.is_open else nothing(every, devices.problem))
+            return devices, latest, alarms
 
         async def choose(name: str, value: str) -> None:
             chosen[name] = value

@@ -26,7 +26,8 @@ FIRST_ANSWER_S = 1.5  # then the page is shown without it
 
 PAGES = (("/", "Fleet"), ("/alarms", "Alarms"), ("/commands", "Commands"), ("/ledger", "Ledger"))
 
-Refresh = Callable[[], Awaitable[None]]
+Refresh = Callable[[], Awaitable[Iterable[Answer]]]
+"""Draws anew what a page shows, and returns the answers that it drew."""
 
 
 class Frame:
@@ -42,13 +43,16 @@ class Frame:
             ui.html(BRAND, sanitize=False).classes("brand-cell")
             self._navigation = Live("nav-cell")
             ui.html(THEME_BUTTON, sanitize=False).classes("theme-cell")
+        nothing = Answer(value=None, time_ms=None, problem=None)
+        self._navigation.show(navigation(here, nothing, nothing))
         self._notice = Live("notice-cell").props('role="status" aria-live="polite"')
 
     async def run(self, refresh: Refresh, *, every_s: float = REFRESH_EVERY_S) -> None:
         """Show the first answers, then refresh for as long as the page is open."""
 
         async def both() -> None:
-            await asyncio.gather(self._refresh(), refresh())
+            health, shown = await asyncio.gather(self._refresh(), refresh())
+            self._notice.show(notice(health, shown))
 
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_ANSWER_S):
@@ -62,7 +66,8 @@ class Frame:
 
         ui.timer(every_s, again)
 
-    async def _refresh(self) -> None:
+    async def _refresh(self) -> tuple[Answer, ...]:
+        """Draw the navigation; returns how the hub and the processors are."""
         alarms, ledger, hub, processors = await asyncio.gather(
             self._front.processors("/alarms", {"state": "open", "limit": 1000}),
             self._front.ledger(),
@@ -70,7 +75,7 @@ class Frame:
             self._front.processors("/health"),
         )
         self._navigation.show(navigation(self._here, alarms, ledger))
-        self._notice.show(notice((hub, processors)))
+        return hub, processors
 
 
 def navigation(here: str, alarms: Answer, ledger: Answer) -> Markup:
@@ -99,19 +104,18 @@ def _verdict(ledger: Answer) -> Markup | None:
     return tag("span", text, class_="mark good" if good else "mark bad")
 
 
-def notice(answers: Iterable[Answer]) -> Markup:
-    """What is wrong with the product itself, in sentences; nothing when all is well."""
+def notice(health: Iterable[Answer], shown: Iterable[Answer]) -> Markup:
+    """What is wrong with the product itself, in sentences, and how old what is `shown` is; nothing when all is well."""
     sentences: list[str] = []
-    stale_ms = None
-    for answer in answers:
+    for answer in health:
         if answer.problem:
             sentences.append(answer.problem)
-            stale_ms = answer.time_ms or stale_ms
         elif answer.value is not None:
             sentences += answer.value.get("problems", [])
     lines = [tag("p", f"{sentence[:1].upper()}{sentence[1:]}.") for sentence in sentences]
-    if stale_ms is not None:
-        lines.append(tag("p", "What they last said stands below, from ", moment(stale_ms, clock(stale_ms)), "."))
+    old_ms = [answer.time_ms for answer in shown if answer.problem and answer.time_ms is not None]
+    if sentences and old_ms:
+        lines.append(tag("p", "What they last said stands below, from ", moment(min(old_ms), clock(min(old_ms))), "."))
     return tag("div", lines, class_="notice" if lines else "notice none")
 
 

@@ -11,7 +11,7 @@ from nicegui import ui
 from hub.web.front import Front
 from hub.web.live import Live
 from hub.web.markup import Markup, tag
-from hub.web.pages.frame import Frame, content, empty, table
+from hub.web.pages.frame import Frame, content, empty, heading, table
 from hub.web.sharing import Answer
 from hub.web.words import number, plural
 
@@ -157,6 +157,8 @@ def rows(accounts: Sequence[Amounts]) -> dict[str, Markup]:
 def top(answer: Answer) -> dict[str, Markup]:
     """Everything above the table."""
     ledger = answer.value
+    if answer.is_open:
+        return {"title": heading("Ledger")}
     if ledger is None:
         return {
             "empty": empty("No ledger to show", "The hub does not answer; this page goes on by itself when it is back.")
@@ -186,11 +188,12 @@ def register(front: Callable[[], Front]) -> None:
             head = Live()
             accounts = Live("sheet scroll", frame=table("Account of each device", COLUMNS, "accounts"))
 
-        async def refresh() -> None:
+        async def refresh() -> Sequence[Answer]:
             answer = await asked.ledger()
             found = answer.value["accounts"] if answer.value else []
             head.show(top(answer))
             accounts.show(rows(found))
             accounts.set_visibility(bool(found))
+            return [answer]
 
         await frame.run(refresh)
