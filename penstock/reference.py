@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,15 @@ from typing import Any
 from penstock.application import application
 from penstock.commands.settings import markdown_page
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+ROOMS = ("streams", "edge", "hub", "processors", "simulators", "penstock", "deploy", "benchmarks")
 
 
 def pages() -> dict[str, str]:
     """Each generated page: file name below docs/ to its text."""
-    return {"commands.md": "\n".join(commands_page()) + "\n", "settings.md": "\n".join(markdown_page()) + "\n"}
+    made = {"commands.md": commands_page(), "settings.md": markdown_page(), "files.md": files_page()}
+    return {name: "\n".join(lines) + "\n" for name, lines in made.items()}
 
 
 def commands() -> Iterator[tuple[str, Any]]:
@@ -37,6 +41,23 @@ def commands_page() -> Iterator[str]:
             yield "\n| option | meaning |\n|---|---|"
             for each in options:
                 yield f"| `{_spelling(each)}` | {(getattr(each, 'help', '') or '').replace('|', chr(92) + '|')} |"
+
+
+def files_page() -> Iterator[str]:
+    """docs/files.md: what every file is, in its own first sentence."""
+    yield "# Every file in a sentence"
+    yield ""
+    yield "Made by `make reference` from the head of each file."
+    yield "How they work together: [architecture.md](architecture.md)."
+    for room in ROOMS:
+        for folder in sorted({path.parent for path in (ROOT / room).rglob("*.py")}):
+            yield f"\n## {folder.relative_to(ROOT)}/\n"
+            yield "| file | is |\n|---|---|"
+            for path in sorted(folder.glob("*.py")):
+                head = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+                said = " ".join(head.split("\n\n")[0].split()).replace("|", "\\|")
+                if said and path.name != "__init__.py":
+                    yield f"| [{path.name}](../{path.relative_to(ROOT)}) | {said} |"
 
 
 def _walk(words: str, command: Any) -> Iterator[tuple[str, Any]]:
