@@ -12,6 +12,8 @@ from streams.sequences import Span
 
 RANGES_MAX = 100_000
 EARLIER_MAX = 1000
+PRODUCED_MAX = 1 << 48
+"""Readings of one epoch: a million a second for nine years. An account that claims more is not believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def account_from(source: Any, *, time_ms: int | None = None) -> Account:
         raise JunkError("an account must be a JSON object")
     return Account(
         epoch=whole(source, "epoch", "the account"),
-        produced=whole(source, "produced", "the account"),
+        produced=whole(source, "produced", "the account", maximum=PRODUCED_MAX),
         time_ms=time_ms if source.get("time_ms") is None else whole(source, "time_ms", "the account"),
         held=tuple(_span(each) for each in _list(source, "held")),
         dropped=tuple(_given_up(each) for each in _list(source, "dropped")),
@@ -83,7 +85,8 @@ def _given_up(value: Any) -> GivenUp:
 
 
 def _checked(source: Mapping[str, Any]) -> Span:
-    start, stop = whole(source, "start", "a range in the account"), whole(source, "stop", "a range in the account")
+    what = "a range in the account"
+    start, stop = whole(source, "start", what), whole(source, "stop", what, maximum=PRODUCED_MAX)
     if start > stop:
         raise JunkError(f"a range in the account ends before it starts: [{start}, {stop})")
     return start, stop

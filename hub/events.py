@@ -12,6 +12,7 @@ from hub.manifest import manifest_id, read_manifest
 from hub.payload import optional_number, optional_text, read_object, text, whole
 from streams import names
 from streams.errors import JunkError
+from streams.frames import layout
 from streams.frames.header import FrameHeader, read_header
 from streams.record import Header
 
@@ -26,6 +27,8 @@ class FrameEvent:
     device: str
     time_ms: int
     header: FrameHeader
+    checksum: int = 0
+    """Of its bytes: a frame that is sent again has the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class StateEvent:
     boot: str | None
     epoch: int | None
     agent: str | None
+    produced: int | None = None
+    """The number that its next reading gets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +147,7 @@ def _source(stream: str, key: bytes | None, headers: tuple[Header, ...]) -> tupl
 
 
 def _frame(device: str, time_ms: int, value: bytes) -> Event:
-    return FrameEvent(device, time_ms, read_header(value))
+    return FrameEvent(device, time_ms, read_header(value), int.from_bytes(value[-layout.CRC_BYTES :], "little"))
 
 
 def _manifest(device: str, time_ms: int, value: bytes) -> Event:
@@ -161,6 +166,7 @@ def _state(device: str, time_ms: int, value: bytes) -> Event:
         boot=optional_text(source, "boot", "the state", length_max=200),
         epoch=None if source.get("epoch") is None else whole(source, "epoch", "the state"),
         agent=optional_text(source, "agent", "the state", length_max=200),
+        produced=None if source.get("produced") is None else whole(source, "produced", "the state"),
     )
 
 

@@ -10,23 +10,28 @@ first of these that holds for it:
 after the account was made. What is left is `lost`. The two answers and the account are taken at different moments;
 sets only move to the left as time goes by, so that a reading on its way is in flight whichever was taken first.
 When the processors have read every frame that the hub has logged, nothing can be logged any more but what they have
-parked: then a reading that they passed over is lost too, and shows.
+parked, and nothing that the hub has received can be on its way from the device: then a reading that they passed over,
+or that was destroyed on the log before they read it, is lost too, and shows, whatever the device's last account says.
+
+Without an answer of the processors nobody knows what is stored: nothing may be lost as far as is known, and yet the
+verdict is "unknown".
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from streams.sequences import SequenceSet, Span
 
 Row = Mapping[str, Any]
+Verdict = Literal["balanced", "not balanced", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Amounts:
-    """How many readings are where. produced is the sum of all but duplicates and duplicate_rows."""
+    """How many readings are where. produced is the sum of all but duplicates, duplicate_rows and conflicts."""
 
     produced: int = 0
     stored: int = 0
@@ -40,6 +45,8 @@ class Amounts:
     """Readings that the hub was sent once more, which is harmless."""
     duplicate_rows: int = 0
     """Rows that the store has twice, which is not."""
+    conflicts: int = 0
+    """Readings that came under numbers of other readings: they are on the hub's log and not stored, which is not."""
 
     def __add__(self, other: Amounts) -> Amounts:
         return Amounts(**{name: getattr(self, name) + getattr(other, name) for name in self.__slots__})
@@ -55,6 +62,7 @@ class Amounts:
             "lost": self.lost,
             "duplicates": self.duplicates,
             "duplicate_rows": self.duplicate_rows,
+            "conflicts": self.conflicts,
         }
 
 
@@ -81,10 +89,20 @@ class Ledger:
     undecodable: int = 0
     """Frames without a readable header, whose readings cannot be told; their devices still hold or miss them."""
 
+    store_known: bool = True
+    """Whether the processors have answered."""
+
     @property
     def balanced(self) -> bool:
-        """No reading is lost, and none is stored twice."""
-        return self.totals.lost == 0 and self.totals.duplicate_rows == 0
+        """As far as is known no reading is lost, none is stored twice, none came under the number of another."""
+        return self.totals.lost == 0 and self.totals.duplicate_rows == 0 and self.totals.conflicts == 0
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether every reading is accounted for; "unknown" when what is stored is not known."""
+        if not self.balanced:
+            return "not balanced"
+        return "balanced" if self.store_known else "unknown"
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -92,11 +110,12 @@ class Ledger:
             "totals": self.totals.to_json(),
             "undecodable": self.undecodable,
             "balanced": self.balanced,
+            "verdict": self.verdict,
         }
 
 
 def reconcile(hub_answer: Mapping[str, Any], processors_answer: Mapping[str, Any] | None) -> Ledger:
-    """Make the ledger of the answers to `GET /ledger` of the hub and of the processors (None: they are not running)."""
+    """Make the ledger of the answers to `GET /ledger` of the hub and of the processors (None: they do not answer)."""
     processors = processors_answer or {}
     caught_up = _has_caught_up(hub_answer.get("partitions", ()), processors.get("partitions", ()))
     received = {(row["device"], row["epoch"]): row for row in hub_answer["accounts"]}
@@ -106,7 +125,8 @@ def reconcile(hub_answer: Mapping[str, Any], processors_answer: Mapping[str, Any
         for device, epoch in sorted(received.keys() | stored.keys())
     )
     totals = sum((line.amounts for line in lines), Amounts())
-    return Ledger(accounts=lines, totals=totals, undecodable=processors.get("undecodable", 0))
+    undecodable = processors.get("undecodable", 0)
+    return Ledger(accounts=lines, totals=totals, undecodable=undecodable, store_known=processors_answer is not None)
 
 
 def _has_caught_up(logged: Iterable[Row], processed: Iterable[Row]) -> bool:
@@ -129,6 +149,9 @@ def _line(device: str, epoch: int, hub: Row, processors: Row, caught_up: bool) -
     )
     if accounted < produced:
         held.add(accounted, produced)  # numbered after the account was made: what has not arrived is in the device
+    if caught_up:
+        for span in received:
+            held.remove(*span)
     logged = parked if caught_up else received.union(parked)
     left = SequenceSet([(0, produced)])
     taken = [_take(left, each) for each in (stored, quarantined, logged, dropped, thinned, held)]
@@ -138,6 +161,7 @@ def _line(device: str, epoch: int, hub: Row, processors: Row, caught_up: bool) -
         lost=left.count(),
         duplicates=hub.get("duplicates", 0),
         duplicate_rows=processors.get("duplicate_rows", 0),
+        conflicts=hub.get("conflicts", 0),
     )
     return Line(device=device, epoch=epoch, amounts=amounts, lost_ranges=tuple(left))
 

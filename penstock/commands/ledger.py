@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import typer
+from rich.markup import escape
 
 from penstock.commands.common import DataOption, JsonOption, console, count, emit, hub_client, processors_client, table
 from streams.errors import TryLaterError
@@ -15,17 +16,18 @@ def register(app: typer.Typer) -> None:
 
 
 def ledger(data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Account for every reading: produced = stored + declared + in flight; exit 1 if one is lost or stored twice."""
+    """Account for every reading: produced = stored + declared + in flight; exit 1 if one is not, or it is not known."""
     from hub.ledger import reconcile
 
     # the store is asked first: what the hub has received can then only be more than what is stored
+    stored, away = None, None
     try:
         stored = processors_client(data).get("/ledger")
-    except TryLaterError:
-        stored = None
-    answer = reconcile(hub_client(data).get("/ledger"), stored).to_json()
-    emit(answer, as_json, lambda _: _show(answer, stored is None))
-    if not answer["balanced"]:
+    except TryLaterError as error:
+        away = str(error)
+    made = reconcile(hub_client(data).get("/ledger"), stored)
+    emit({**made.to_json(), "processors_away": away}, as_json, _show)
+    if made.verdict != "balanced":
         raise typer.Exit(1)
 
 
@@ -33,7 +35,7 @@ COLUMNS = ("produced", "stored", "declared", "in flight", "lost", "stored twice"
 DECLARED = ("thinned", "dropped", "quarantined")
 
 
-def _show(answer: dict[str, Any], without_store: bool) -> None:
+def _show(answer: dict[str, Any]) -> None:
     accounts = answer["accounts"]
     several_epochs = len({each["device"] for each in accounts}) < len(accounts)
     columns = [("device", "left"), *[("epoch", "right")] * several_epochs, *((name, "right") for name in COLUMNS)]
@@ -43,9 +45,29 @@ def _show(answer: dict[str, Any], without_store: bool) -> None:
     for name in DECLARED:
         if totals[name]:
             console.print(f"{count(totals[name])} declared as {name}")
-    if without_store:
-        console.print("the processors are not running: what they have stored counts as in flight")
-    console.print("[green]every reading is accounted for[/green]" if answer["balanced"] else "[red]NOT balanced[/red]")
+    if totals["conflicts"]:
+        console.print(f"{count(totals['conflicts'])} came under numbers that other readings have, and are not stored")
+    if answer["undecodable"]:
+        console.print(f"{_messages(answer)} cannot be read (see `penstock quarantine list`)")
+    if answer["processors_away"] is not None:
+        console.print(f"what is stored is not known: {escape(answer['processors_away'])}", soft_wrap=True)
+    console.print(_verdict(answer))
+
+
+def _verdict(answer: dict[str, Any]) -> str:
+    match answer["verdict"]:
+        case "balanced" if answer["undecodable"]:
+            return f"[green]every reading is accounted for[/green], but for what {_messages(answer)} may hold"
+        case "balanced":
+            return "[green]every reading is accounted for[/green]"
+        case "unknown":
+            return "[yellow]NOT known whether every reading is accounted for[/yellow]"
+        case _:
+            return "[red]NOT balanced[/red]"
+
+
+def _messages(answer: dict[str, Any]) -> str:
+    return f"{count(answer['undecodable'])} message{'s' if answer['undecodable'] > 1 else ''}"
 
 
 def _figures(row: dict[str, Any]) -> list[str]:
