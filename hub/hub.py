@@ -18,6 +18,7 @@ from hub.authority import DefaultAuthority
 from hub.commands import Commands
 from hub.control import ControlApi
 from hub.dispatch import Dispatcher
+from hub.epochs import Epochs
 from hub.events import Event
 from hub.fast_loop import fast_loop, tune
 from hub.gateway import Gateway
@@ -117,6 +118,7 @@ class Hub:
         self.gateway = Gateway(
             settings.mqtt, intake=self._ingest, authority=self.admission, clock=clock, memory=self._sessions
         )
+        self._epochs = Epochs(self.accounts, self._publish)
         self._log: EventLog | None = None
         self._show_gateway()
 
@@ -219,7 +221,8 @@ class Hub:
     def _problems(self) -> list[str]:
         log = self._opened()
         found = [*log.health(), *([self._journal.problem] if self._journal.problem else [])]
-        return [f"the event log takes nothing, devices keep their readings: {each}" for each in dict.fromkeys(found)]
+        stuck = [f"the event log takes nothing, devices keep their readings: {each}" for each in dict.fromkeys(found)]
+        return [*stuck, *self.accounts.problems(self._clock.time_ns() // 1_000_000)]
 
     def _stream_health(self, stream: str) -> dict[str, Any]:
         log = self._opened()
@@ -281,6 +284,7 @@ class Hub:
 
     def _react(self, event: Event) -> None:
         self._ingest.react(event)
+        self._epochs.react(event)
         self.dispatcher.react(event)
 
 
