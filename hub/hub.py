@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from functools import partial
@@ -15,11 +16,12 @@ from typing import Any
 from hub.accounts import Accounts
 from hub.admission import Admission
 from hub.authority import DefaultAuthority
+from hub.bridge import Bridge
 from hub.commands import Commands
 from hub.control import ControlApi
 from hub.dispatch import Dispatcher
 from hub.epochs import Epochs
-from hub.events import Event
+from hub.events import Event, FrameEvent
 from hub.fast_loop import fast_loop, tune
 from hub.gateway import Gateway
 from hub.ingest import Ingest
@@ -119,8 +121,13 @@ class Hub:
             settings.mqtt, intake=self._ingest, authority=self.admission, clock=clock, memory=self._sessions
         )
         self._epochs = Epochs(self.accounts, self._publish)
+        self.bridge: Bridge | None = None
+        if settings.broker.host:
+            self.bridge = Bridge(settings.broker, intake=self._ingest, received=self.accounts.received_of, clock=clock)
         self._log: EventLog | None = None
-        self._show_gateway()
+        self._show_counters("mqtt", self.gateway.counters, "the gateway")
+        if self.bridge is not None:
+            self._show_counters("broker", self.bridge.counters, "the connection to the broker")
 
     async def run(self, stop: asyncio.Event) -> int:
         """Open the log, serve until `stop` is set or a part dies, close in the order of the data; the exit status."""
@@ -134,12 +141,16 @@ class Hub:
             self.gateway.broker.restored()
             await self._note_positions()
             await self.gateway.start()
+            if self.bridge is not None:
+                self.bridge.start()
             try:
                 async with serving(ControlApi(self).application(), self._data / "run" / "hub.sock"):
                     where = f"{self._settings.mqtt.host}:{self.gateway.port}"
                     _log.info("ready: MQTT on %s, %d devices, %d events folded", where, len(self.registry), folded)
                     return await self._serve(stop)
             finally:
+                if self.bridge is not None:
+                    await self.bridge.stop()
                 await self.gateway.stop()
                 await self._translator.idle()
         finally:
@@ -210,19 +221,25 @@ class Hub:
         except OSError as error:  # they only save time: the log has everything
             _log.error("cannot save snapshots in %s: %s; free some space", self._data / "hub", error)
 
-    def _show_gateway(self) -> None:
-        counters = self.gateway.counters
-        connections = self.metrics.gauge("penstock_hub_mqtt_connections", "Connections of the gateway now.")
-        connections.follow(lambda: counters["connections"])
+    def _show_counters(self, what: str, counters: Counter[str], whose: str) -> None:
         for name in counters.keys() - {"connections"}:
-            shown = self.metrics.counter(f"penstock_hub_mqtt_{name}_total", f"What the gateway counts as {name}.")
+            shown = self.metrics.counter(f"penstock_hub_{what}_{name}_total", f"What {whose} counts as {name}.")
             shown.follow(partial(counters.__getitem__, name))
+        if "connections" in counters:
+            connections = self.metrics.gauge("penstock_hub_mqtt_connections", "Connections of the gateway now.")
+            connections.follow(lambda: counters["connections"])
 
     def _problems(self) -> list[str]:
         log = self._opened()
         found = [*log.health(), *([self._journal.problem] if self._journal.problem else [])]
         stuck = [f"the event log takes nothing, devices keep their readings: {each}" for each in dict.fromkeys(found)]
-        return [*stuck, *self.accounts.problems(self._clock.time_ns() // 1_000_000)]
+        return [*stuck, *self._broker_problems(), *self.accounts.problems(self._clock.time_ns() // 1_000_000)]
+
+    def _broker_problems(self) -> list[str]:
+        if self.bridge is None or self.bridge.problem is None:
+            return []
+        where = f"{self._settings.broker.host}:{self._settings.broker.port}"
+        return [f"the broker at {where} is not read from, it keeps what devices send: {self.bridge.problem}"]
 
     def _stream_health(self, stream: str) -> dict[str, Any]:
         log = self._opened()
@@ -280,10 +297,14 @@ class Hub:
             _log.info("%d old segments of the log were deleted", removed)
 
     def _publish(self, device: str, topic: str, payload: bytes) -> bool:
-        return self.gateway.publish_to(device, topic, payload, qos=1)
+        if self.gateway.publish_to(device, topic, payload, qos=1):
+            return True
+        return self.bridge is not None and self.bridge.publish(device, topic, payload)
 
     def _react(self, event: Event) -> None:
         self._ingest.react(event)
+        if self.bridge is not None and isinstance(event, FrameEvent):
+            self.bridge.on_frame(event.device)
         self._epochs.react(event)
         self.dispatcher.react(event)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hub.bridge_settings import BridgeSettings
 from hub.gateway_settings import GatewaySettings
 from streams.settings import section, setting
 
@@ -78,6 +79,7 @@ class HubSettings:
     """Every setting of the hub."""
 
     mqtt: GatewaySettings = section(GatewaySettings, "The MQTT server for devices.")
+    broker: BridgeSettings = section(BridgeSettings, "Another broker, which devices publish to instead.")
     log: HubLogSettings = section(HubLogSettings, "The event log.")
     devices: DeviceSettings = section(DeviceSettings, "Which devices may connect.")
     commands: CommandSettings = section(CommandSettings, "Commands to devices.")

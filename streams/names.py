@@ -33,7 +33,8 @@ UPSTREAM = frozenset({FRAMES, MANIFEST, STATE, ACCOUNT, RESULTS}) | TRANSLATED
 # hub -> device
 COMMAND = "commands"
 REQUESTS = "requests"
-DOWNSTREAM = frozenset({COMMAND, REQUESTS})
+COMMITTED = "committed"
+DOWNSTREAM = frozenset({COMMAND, REQUESTS, COMMITTED})
 
 FAULT_HEADER = "fault"
 """A record of `telemetry` with this header is no frame: it says why the hub could not translate these bytes."""
