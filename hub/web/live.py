@@ -40,6 +40,10 @@ class Live(Element, component="assets/live.js"):
             self._props["parts"] = list(parts.items())
         self.run_method("show", list(parts), changed)
 
+    def reframe(self, frame: Markup) -> None:
+        """Change what stands around the parts."""
+        self._props["frame"] = frame
+
     def on_pick(self, handler: Callable[[str], Any]) -> Self:
         """Call `handler` with the value of `data-pick` of what was clicked."""
         self.on("pick", lambda event: handler(str(event.args)))

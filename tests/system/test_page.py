@@ -35,7 +35,7 @@ BROWSER_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-SETTINGS = {"fleet.fault_every_s": 40, "fleet.interval_s": 0.5, "fleet.devices": 20}
+SETTINGS = {"fleet.fault_every_s": 40, "fleet.interval_s": 0.5, "fleet.devices": 30}  # more than a page of the list
 
 
 @dataclass
@@ -133,7 +133,39 @@ def test_the_fleet_is_there_and_lives(browser: Browser, stack: Stack) -> None:
         page.get_by_role("searchbox").fill("no such thing")
         expect(page.get_by_text("No device matches")).to_be_visible()
         page.get_by_role("searchbox").fill("")
-        expect(rows.nth(19)).to_be_visible()
+        expect(rows).to_have_count(25)
+
+
+def test_a_long_list_is_sorted_by_its_headings_and_read_in_pages(browser: Browser, stack: Stack) -> None:
+    with window(browser, stack, DESKTOP) as page:
+        page.goto("/")
+        rows = page.locator("table.fleet tbody tr")
+        expect(rows).to_have_count(25)
+        by_name = page.get_by_role("button", name="Device")
+        by_name.click()
+        expect(rows.first).to_contain_text("freezer-001")
+        by_name.click()
+        expect(page.locator("th[aria-sort=descending]")).to_have_count(1)
+        expect(by_name).to_be_focused()
+        expect(rows.first).to_contain_text("weather-006")
+        page.get_by_role("button", name="Next").click()
+        expect(rows.last).to_contain_text("freezer-001")
+        expect(page.locator(".pager")).to_contain_text("26 to 3")
+        page.get_by_role("searchbox").fill("pump-00")
+        expect(rows.first).to_contain_text("pump-006")
+        expect(page.locator(".pager")).to_be_hidden()
+
+
+def test_a_device_that_is_not_there_is_a_sentence_with_the_nearest_names(browser: Browser, stack: Stack) -> None:
+    page = browser.new_page(base_url=stack.web_url, viewport={"width": PHONE[0], "height": PHONE[1]})
+    response = page.goto("/devices/pres-01")
+    assert response is not None and response.status == 404
+    expect(page.get_by_role("heading", name="No such device")).to_be_visible()
+    expect(page.get_by_role("button", name="Identify")).to_be_hidden()
+    expect(page.locator(".sheet:visible")).to_have_count(0)
+    page.get_by_role("link", name="press-001").click()
+    expect(page.get_by_role("button", name="Identify")).to_be_visible()
+    page.close()
 
 
 def test_a_device_draws_its_series_with_an_alarm_in_them(browser: Browser, stack: Stack) -> None:

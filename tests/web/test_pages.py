@@ -132,6 +132,10 @@ class TestCommands:
         assert "waits for the device" in commands.row(command())
 
 
+def drawn(accounts: list[dict[str, Any]]) -> dict[str, Markup]:
+    return dict(map(ledger.draw, ledger.entries(accounts)))
+
+
 class TestLedger:
     def make(self, received: list[list[int]], kept: list[list[int]], produced: int = 1000) -> dict[str, Any]:
         hub = {"accounts": [account(produced, received)], "partitions": [{"partition": 0, "offset": 10}]}
@@ -149,7 +153,7 @@ class TestLedger:
         parts = ledger.top(answer(made))
         assert text(parts["statement"]).startswith("10 readings lost") and "broken" in parts["statement"]
         assert text(parts["missing"]) == f"press-001 readings 600 to 609 (10) of epoch {EPOCH}"
-        assert 'class="right bad"' in next(iter(ledger.rows(made["accounts"]).values()))
+        assert 'class="right bad"' in drawn(made["accounts"])[f"press-001/{EPOCH}"]
 
     def test_a_row_stored_twice_is_not_balanced(self) -> None:
         made = self.make([[0, 10]], [[0, 10]], 10)
@@ -174,9 +178,25 @@ class TestLedger:
         made = {**self.make([[0, 10]], [[0, 10]], 10), "processors_away": "away"}
         assert "counts as in flight" in ledger.top(answer(made))["away"]
 
+    def test_what_is_wrong_comes_first_and_a_search_finds_by_name(self) -> None:
+        account = self.make([[0, 10]], [[0, 10]], 10)["accounts"][0]
+        accounts = [
+            {**account, "device": "a"},
+            {**account, "device": "pump-2", "duplicate_rows": 1},
+            {**account, "device": "pump-1", "lost": 1},
+        ]
+        assert [each.account["device"] for each in ledger.entries(accounts)] == ["pump-1", "pump-2", "a"]
+        assert [each.account["device"] for each in ledger.entries(accounts, "PUMP 1")] == ["pump-1"]
+
+    def test_a_phone_leaves_out_what_is_0_but_never_what_is_lost(self) -> None:
+        shown = drawn(self.make([[0, 10]], [[0, 10]], 10)["accounts"])[f"press-001/{EPOCH}"]
+        left_out = re.findall(r'class="[^"]* none" data-label="([^"]*)"', shown)
+        assert left_out == ["In flight", "Thinned", "Dropped", "Quarantined", "Repeats"]
+        assert 'data-label="Lost"' in shown
+
     def test_an_earlier_epoch_is_named_as_such(self) -> None:
         older = {**self.make([[0, 10]], [[0, 10]], 10)["accounts"][0], "epoch": EPOCH - 5}
-        rows = ledger.rows([older, self.make([[0, 10]], [[0, 10]], 10)["accounts"][0]])
+        rows = drawn([older, self.make([[0, 10]], [[0, 10]], 10)["accounts"][0]])
         assert "before it began anew" in rows[f"press-001/{EPOCH - 5}"]
         assert "before it began anew" not in rows[f"press-001/{EPOCH}"]
 

@@ -30,6 +30,7 @@ function morph(old, next) {
     if (!opened && !next.hasAttribute(name)) old.removeAttribute(name);
   }
   for (const { name, value } of next.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  if (old.hasAttribute("data-parts")) return; // the parts of a frame are not the frame's own
   const before = [...old.childNodes];
   const after = [...next.childNodes];
   after.forEach((child, index) => (index < before.length ? morph(before[index], child) : old.append(child)));
@@ -51,10 +52,16 @@ export default {
   },
   watch: {
     parts: "begin",
+    frame() {
+      morph(this.$el.firstElementChild, parse(this.frame));
+    },
   },
   methods: {
     begin() {
       this.show(this.parts.map(([key]) => key), Object.fromEntries(this.parts));
+    },
+    reveal() {
+      if (this.$el.getBoundingClientRect().top < 0) this.$el.scrollIntoView();
     },
     show(order, changed) {
       const wanted = new Set(order);

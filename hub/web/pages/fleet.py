@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from nicegui import ui
@@ -14,20 +14,29 @@ from hub.web.controls import Choice, search
 from hub.web.front import Front
 from hub.web.live import Live
 from hub.web.markup import Markup, tag
-from hub.web.pages.frame import Frame, content, empty, heading, table
+from hub.web.pages.frame import Frame, content, empty, heading
+from hub.web.pages.listing import Column, Listing
 from hub.web.sharing import Answer
 from hub.web.trends import Point, Trends
 from hub.web.words import ago, compact, number, of_series, plural
 
 Row = Mapping[str, Any]
 
-COLUMNS = (
-    ("Device", ""),
-    ("Now", "right now"),
-    ("Last minutes", "trend"),
-    ("Alarms", "alarms"),
-    ("Readings", "right readings"),
-    ("Seen", "right seen"),
+
+class Entry(NamedTuple):
+    """A device in the list."""
+
+    device: Row
+    alarms: int
+
+
+COLUMNS: tuple[Column[Entry], ...] = (
+    Column("Device", "", lambda each: each.device["device"], largest_first=False),
+    Column("Now", "right now"),
+    Column("Last minutes", "trend"),
+    Column("Alarms", "alarms", lambda each: each.alarms),
+    Column("Readings", "right readings", lambda each: each.device["readings"]),
+    Column("Seen", "right seen", lambda each: each.device["last_seen_ms"] or 0),
 )
 FILTERS = {"all": "All", "alarms": "With alarms", "offline": "Offline"}
 
@@ -145,7 +154,7 @@ def register(front: Callable[[], Front]) -> None:
             with ui.element("div").classes("tools"):
                 words = search("Search devices, models, sites")
                 only = Choice("Show", FILTERS, "all")
-            rows = Live("sheet", frame=table("Devices", COLUMNS, "fleet"))
+            rows = Listing("Devices", COLUMNS, "fleet")
             blank = Live()
 
         async def refresh() -> Sequence[Answer]:
@@ -161,22 +170,22 @@ def register(front: Callable[[], Front]) -> None:
             now_ms = asked.clock.time_ns() // 1_000_000
             shown = [each for each in every if is_shown(each, **chosen, alarms=counts[each["device"]])]
             head.show(facts(every, counts, health.value.get("readings_per_s") if health.value else None))
-            rows.show(
-                {
-                    each["device"]: row(
-                        each, now.get(each["device"], {}), asked.trends, alarms=counts[each["device"]], now_ms=now_ms
-                    )
-                    for each in by_urgency(shown, counts)
-                }
-            )
-            rows.set_visibility(bool(shown))
+
+            def draw(entry: Entry) -> tuple[str, Markup]:
+                name = entry.device["device"]
+                latest_of = now.get(name, {})
+                return name, row(entry.device, latest_of, asked.trends, alarms=entry.alarms, now_ms=now_ms)
+
+            rows.show([Entry(each, counts[each["device"]]) for each in by_urgency(shown, counts)], draw)
             blank.show(Markup("<div></div>") if shown or devices.is_open else nothing(every, devices.problem))
             return devices, latest, alarms
 
         async def choose(name: str, value: str) -> None:
             chosen[name] = value
+            rows.first_page()
             await refresh()
 
+        rows.on_change(refresh)
         words.on_change(lambda value: choose("words", value))
         only.on_change(lambda value: choose("only", value))
         await frame.run(refresh)

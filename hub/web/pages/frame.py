@@ -142,9 +142,14 @@ def table(caption: str, columns: Iterable[tuple[str, str]], classes: str) -> Mar
         "table",
         tag("caption", caption, class_="unseen"),
         tag("thead", tag("tr", heads)),
-        tag("tbody", data_parts=True),
+        body_of(),
         class_=classes,
     )
+
+
+def body_of() -> Markup:
+    """Where the rows of a table go."""
+    return tag("tbody", data_parts=True)
 
 
 def moment(time_ms: int | None, text: str) -> Markup:

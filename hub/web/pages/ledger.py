@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from nicegui import ui
 
+from hub.web.controls import search
 from hub.web.front import Front
 from hub.web.live import Live
 from hub.web.markup import Markup, tag
-from hub.web.pages.frame import Frame, content, empty, heading, table
+from hub.web.pages.frame import Frame, content, empty, heading
+from hub.web.pages.listing import Column, Listing
 from hub.web.sharing import Answer
 from hub.web.words import number, plural
 
@@ -26,7 +28,7 @@ KINDS = (
     ("quarantined", "Quarantined", "received, kept, and not readable"),
     ("lost", "Lost", "numbered by a device, and nowhere"),
 )
-COLUMNS = (("Device", ""), ("Produced", "right"), *((title, "right") for _, title, _ in KINDS), ("Repeats", "right"))
+ALWAYS = ("produced", "stored", "lost")
 RANGES_MAX = 50
 
 
@@ -34,6 +36,26 @@ def amount(amounts: Amounts, kind: str) -> int:
     if kind == "in_flight":
         return int(amounts["in_flight"]["held"] + amounts["in_flight"]["logged"])
     return int(amounts[kind])
+
+
+class Entry(NamedTuple):
+    """The account of one device and epoch, in the list."""
+
+    account: Amounts
+    earlier: bool
+    """Whether the device has begun anew since."""
+
+
+def _column(kind: str, title: str) -> Column[Entry]:
+    return Column(title, "right", lambda each: amount(each.account, kind))
+
+
+COLUMNS: tuple[Column[Entry], ...] = (
+    Column("Device", "", lambda each: (each.account["device"], -each.account["epoch"]), largest_first=False),
+    _column("produced", "Produced"),
+    *(_column(kind, title) for kind, title, _ in KINDS),
+    _column("duplicates", "Repeats"),
+)
 
 
 def statement(ledger: Mapping[str, Any]) -> Markup:
@@ -128,30 +150,38 @@ def row(account: Amounts, earlier: bool) -> Markup:
     name = account["device"]
     link = tag("a", name, href=f"/devices/{quote(name, safe='')}", class_="stretch")
     note = tag("small", f"epoch {account['epoch']}" + (", before it began anew" if earlier else ""))
-    cells = [_cell(amount(account, kind), kind) for kind, _, _ in KINDS]
+    cells = [_cell(amount(account, kind), kind, title) for kind, title, _ in KINDS]
     return tag(
         "tr",
         tag("th", link, note, scope="row", class_="stacked"),
         tag("td", number(account["produced"]), class_="right", data_label="Produced"),
         cells,
-        tag("td", number(account["duplicates"]), class_="right faint", data_label="Repeats"),
+        _cell(account["duplicates"], "duplicates", "Repeats"),
         class_="bad" if account["lost"] or account["duplicate_rows"] else None,
     )
 
 
-def _cell(count: int, kind: str) -> Markup:
-    title = next(title for name, title, _ in KINDS if name == kind)
+def _cell(count: int, kind: str, title: str) -> Markup:
+    """A figure; one that is 0 steps back, and where there is little room it goes unless it always matters."""
     classes = "right bad" if kind == "lost" and count else "right" if count else "right faint"
+    if not count and kind not in ALWAYS:
+        classes += " none"
     return tag("td", number(count), class_=classes, data_label=title)
 
 
-def rows(accounts: Sequence[Amounts]) -> dict[str, Markup]:
-    """A row for each account; what is wrong comes first."""
+def entries(accounts: Sequence[Amounts], words: str = "") -> list[Entry]:
+    """The accounts whose device has every word in its id; what is wrong comes first, then by name, newest first."""
     newest: dict[str, int] = {}
     for account in accounts:
         newest[account["device"]] = max(account["epoch"], newest.get(account["device"], 0))
-    ordered = sorted(accounts, key=lambda each: (not each["lost"], each["device"], -each["epoch"]))
-    return {f"{each['device']}/{each['epoch']}": row(each, each["epoch"] < newest[each["device"]]) for each in ordered}
+    wanted = words.lower().split()
+    found = [each for each in accounts if all(word in each["device"].lower() for word in wanted)]
+    found.sort(key=lambda each: (not (each["lost"] or each["duplicate_rows"]), each["device"], -each["epoch"]))
+    return [Entry(each, each["epoch"] < newest[each["device"]]) for each in found]
+
+
+def draw(entry: Entry) -> tuple[str, Markup]:
+    return f"{entry.account['device']}/{entry.account['epoch']}", row(entry.account, entry.earlier)
 
 
 def top(answer: Answer) -> dict[str, Markup]:
@@ -184,16 +214,31 @@ def register(front: Callable[[], Front]) -> None:
     async def ledger() -> None:
         asked = front()
         frame = Frame(asked, "Ledger", "/ledger")
+        chosen = {"words": ""}
         with content():
             head = Live()
-            accounts = Live("sheet scroll", frame=table("Account of each device", COLUMNS, "accounts"))
+            with ui.element("div").classes("tools") as tools:
+                words = search("Search devices")
+            accounts = Listing("Account of each device", COLUMNS, "accounts")
+            blank = Live()
 
         async def refresh() -> Sequence[Answer]:
             answer = await asked.ledger()
             found = answer.value["accounts"] if answer.value else []
             head.show(top(answer))
-            accounts.show(rows(found))
-            accounts.set_visibility(bool(found))
+            shown = entries(found, chosen["words"])
+            accounts.show(shown, draw)
+            tools.set_visibility(len({each["device"] for each in found}) > 1)
+            nothing = empty("No device matches", "Search for part of a device's id.")
+            blank.show(nothing if found and not shown else Markup("<div></div>"))
             return [answer]
+
+        async def choose(value: str) -> None:
+            chosen["words"] = value
+            accounts.first_page()
+            await refresh()
+
+        accounts.on_change(refresh)
+        words.on_change(choose)
 
         await frame.run(refresh)
