@@ -61,6 +61,7 @@ check: $(VENV)/.dev ## Style, strict types, import direction, documentation
 
 soak: $(VENV)/.soak ## Look for what no test has found yet, SOAK_S seconds each, SOAK_SEEDS lives of a log
 	$(BIN)/python -m tests.fuzz.frames --seconds $(SOAK_S)
+	$(BIN)/python -m tests.fuzz.mqtt --seconds $(SOAK_S)
 	$(BIN)/python -m tests.streams.log_soak --seeds $(SOAK_SEEDS)
 
 servers: ## Install the real servers of the system tests

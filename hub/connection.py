@@ -557,10 +557,9 @@ class Connection:
         count = len(data)
         if len(messages) == 1:
             size = len(messages[0].payload) + 100
-            answers = _Answers(self, self._session, data[0] if data else b"", count, (), size)  # type: ignore[arg-type]
         else:
             size = sum([len(message.payload) for message in messages]) + 100 * len(messages)
-            answers = _Answers(self, self.session, b"".join(data), count, (), size)
+        answers = _Answers(self, self.session, data[0] if count == 1 else b"".join(data), count, (), size)
         self._batch, self._batch_answers = [], []
         if self._batch_ids:
             answers.ids, self._batch_ids = self._batch_ids, []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,6 +27,7 @@ from streams.mqtt import (
     Will,
     encode,
 )
+from tests.hub.mqtt_damage import check_stream, damaged_stream, good_streams
 from tests.hub.mqtt_world import MemoryClient, World
 
 VERSIONS = pytest.mark.parametrize("version", [4, 5])
@@ -672,3 +675,15 @@ def test_nobody_publishes_below_sys() -> None:
     client = World().client(version=5)
     client.publish("$SYS/broker/uptime", b"0", 1)
     assert client.read_one(Acknowledge).reason == Reason.NOT_AUTHORIZED
+
+
+@settings(max_examples=300, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_damaged_packets_are_answered_alike_however_they_are_cut(seed: int) -> None:
+    """The invariant of tests/fuzz/mqtt.py."""
+    check_stream(damaged_stream(random.Random(seed)))
+
+
+@pytest.mark.parametrize("number", range(len(list(good_streams()))))
+def test_good_packets_are_answered_alike_however_they_are_cut(number: int) -> None:
+    check_stream(list(good_streams())[number])

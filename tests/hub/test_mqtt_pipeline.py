@@ -310,3 +310,10 @@ def test_very_many_topics_of_one_client_are_all_routed_well() -> None:
         client.publish(FRAMES, b"%d" % n)
     assert [message.topic for message in reader.messages()] == [f"a/{n}" for n in range(300)]
     assert len(world.intake.taken) == 300
+
+
+def test_a_single_message_for_the_pipeline_and_one_for_others_in_one_read_are_both_answered() -> None:
+    world = World()
+    client = world.client()
+    client.send(Publish(FRAMES, b"1", 1, 1), Publish("other/topic", b"2", 1, 2))
+    assert client.read() == pubacks(1, 2)
