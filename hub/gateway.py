@@ -6,7 +6,6 @@ import asyncio
 import errno
 import itertools
 import logging
-import resource
 import ssl
 from collections import Counter
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from hub.session import OnDelivered
 from streams.clock import Clock
 from streams.errors import MisuseError
 from streams.mqtt import Properties, Property, Publish, Reason
+from streams.open_files import allow_files
 
 _log = logging.getLogger("penstock.hub.gateway")
 
@@ -69,7 +69,7 @@ class Gateway:
         if settings.tls.certificate is not None:
             self._certificates = Certificates(settings.tls)
         context = self._certificates.context if self._certificates is not None else None
-        _allow_files(settings.connections_max + FILES_BESIDE_CONNECTIONS)
+        allow_files(settings.connections_max + FILES_BESIDE_CONNECTIONS, setting="hub.mqtt.connections_max")
         if settings.plain:
             await self._listen("plain", "port", settings.port, lambda: SocketLink(self), None)
         if settings.tls.port is not None:
@@ -202,16 +202,3 @@ class Gateway:
                     link.check_time(self.broker.now_ns())
             except Exception:  # one bad session must not stop the clock of all others
                 _log.exception("the timeouts of the gateway failed")
-
-
-def _allow_files(wanted: int) -> None:
-    """A connection is an open file: raise this process' limit as far as we may."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return
-    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    if allowed < wanted:
-        _log.warning(
-            "only %d open files are allowed, hub.mqtt.connections_max needs %d: raise ulimit -n", allowed, wanted
-        )

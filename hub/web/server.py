@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import ipaddress
 import logging
 import signal
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -18,6 +20,7 @@ from starlette.types import ASGIApp
 
 from hub.web.api import PREFIX, application
 from hub.web.backend import Backend
+from hub.web.connections import HEAD_BYTES_MAX, REFUSED_MAX, Connection, Door
 from hub.web.counting import Counting
 from hub.web.front import Front
 from hub.web.guard import Guard
@@ -25,10 +28,13 @@ from hub.web.settings import WebSettings
 from streams.clock import SystemClock
 from streams.errors import MisuseError
 from streams.metrics import Metrics
+from streams.open_files import allow_files
 
 _log = logging.getLogger("penstock.web")
 
 DRAIN_S = 1  # open pages reconnect by themselves
+BACKLOG = 128  # so many are taken in at once, before any can be turned away
+FILES_BESIDE_CONNECTIONS = BACKLOG + REFUSED_MAX + 128
 
 
 def run(settings: WebSettings, data: Path) -> int:
@@ -45,7 +51,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
-        listener.listen(128)
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise _cannot_listen(host, port, error) from None
@@ -69,9 +75,7 @@ async def _serve(settings: WebSettings, data: Path, listener: socket.socket) -> 
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # a line for each page that opens helps nobody
     async with Backend.of(data) as backend:
         app = build(settings, backend, Front(backend, SystemClock()), metrics)
-        server = _Server(
-            uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=DRAIN_S, ws_max_size=2**20)
-        )
+        server = _Server(uvicorn_config(app, _door(settings)))
         loop = asyncio.get_running_loop()
         for each in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(each, server.stop)
@@ -81,6 +85,27 @@ async def _serve(settings: WebSettings, data: Path, listener: socket.socket) -> 
         server.ready = f"ready: http://{shown}:{port}"
         await server.serve(sockets=[listener])
     _log.info("stopped")
+
+
+def uvicorn_config(app: ASGIApp, door: Door) -> uvicorn.Config:
+    """How `app` is served: what is not ours to decide is uvicorn's default."""
+    return uvicorn.Config(
+        app,
+        http=cast(Any, functools.partial(Connection, door=door)),
+        h11_max_incomplete_event_size=HEAD_BYTES_MAX,
+        backlog=BACKLOG,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=DRAIN_S,
+        ws_max_size=2**20,
+    )
+
+
+def _door(settings: WebSettings) -> Door:
+    """As many connections as are set and as the system allows files for."""
+    wanted = settings.connections_max + FILES_BESIDE_CONNECTIONS
+    allowed = allow_files(wanted, setting="web.connections_max")
+    return Door(SystemClock(), connections_max=max(1, allowed - FILES_BESIDE_CONNECTIONS))
 
 
 def build(settings: WebSettings, backend: Backend, front: Front, metrics: Metrics) -> ASGIApp:

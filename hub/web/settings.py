@@ -26,6 +26,13 @@ class WebSettings:
     body_bytes_max: int = setting(
         65536, "The largest request body that the HTTP API takes, in bytes.", minimum=1024, maximum=16 * 1024 * 1024
     )
+    connections_max: int = setting(
+        500,
+        "Connections at the same time; who comes beyond them is told to try again. A page takes one, and up to six "
+        "for a moment while it opens.",
+        minimum=16,
+        maximum=100_000,
+    )
 
     def __post_init__(self) -> None:
         if not self.anonymous_anywhere and not _is_loopback(self.host):

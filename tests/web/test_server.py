@@ -22,12 +22,13 @@ from streams.errors import MisuseError
 from tests.web.peers import Hub, Processors, running
 
 START = """
-import logging, sys
+import logging, resource, sys
 from pathlib import Path
 from hub.web.server import run
 from hub.web.settings import WebSettings
 logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
 logging.getLogger("httpx").setLevel(logging.WARNING)
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, int(sys.argv[2])))
 sys.exit(run(WebSettings(port=0), Path(sys.argv[1])))
 """
 
@@ -43,9 +44,9 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def server(data: Path) -> AsyncIterator[Running]:
+async def server(data: Path, *, files_max: int = 1024) -> AsyncIterator[Running]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", START, str(data), stderr=asyncio.subprocess.PIPE
+        sys.executable, "-c", START, str(data), str(files_max), stderr=asyncio.subprocess.PIPE
     )
     assert process.stderr is not None
     said = b""
@@ -135,6 +136,23 @@ async def hanging(path: Path) -> AsyncIterator[None]:
             listener.bind(address)
         listener.listen(128)
         yield
+
+
+async def test_more_idle_connections_than_files_neither_kill_the_page_nor_fill_the_log(tmp_path: Path) -> None:
+    async with server(tmp_path, files_max=450) as web, httpx.AsyncClient(base_url=web.url) as client:
+        async with contextlib.AsyncExitStack() as stack:
+            for _ in range(600):
+                _, writer = await asyncio.open_connection("127.0.0.1", web.port)
+                stack.callback(writer.close)
+            with contextlib.suppress(httpx.TransportError):  # cut off, if too many are being told already
+                assert (await client.get("/")).status_code == 503
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                if (await client.get("/")).status_code == 200:
+                    break
+        web.process.send_signal(signal.SIGTERM)
+        _, said = await asyncio.wait_for(web.process.communicate(), 20)
+    assert said.count(b"turned away") == 1 and b"Traceback" not in said and len(said) < 10_000
 
 
 async def test_strangers_are_refused_on_the_page_its_channel_and_the_api(tmp_path: Path) -> None:
