@@ -1,7 +1,8 @@
 """Who the device is and how it numbers: device id, epoch, and the random id of this start.
 
 An epoch is chosen when numbering starts from 0, and never again: a device that has lost its state takes a larger one,
-so that no number is ever used twice (docs/protocol.md, numbering).
+so that no number is ever used twice (docs/protocol.md, numbering). It is the time in seconds with random bits behind
+it: two agents that start in the same second, under one device id by mistake, do not share an epoch.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import dataclasses
 import json
 import logging
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from streams.clock import Clock
@@ -19,6 +21,12 @@ from streams.files import Files
 _log = logging.getLogger(__name__)
 
 FILE_NAME = "identity.json"
+
+RANDOM_BITS = 20
+SECONDS_MAX = (1 << 32) - 1
+"""Of the time in an epoch, so that it stays below those that the hub gives (streams/names.py)."""
+
+RandomBits = Callable[[int], int]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -30,7 +38,15 @@ class Identity:
     boot: str
 
 
-def load_identity(directory: Path, device: str, *, files: Files, clock: Clock, epoch_seen: int = -1) -> Identity:
+def load_identity(
+    directory: Path,
+    device: str,
+    *,
+    files: Files,
+    clock: Clock,
+    epoch_seen: int = -1,
+    random_bits: RandomBits = secrets.randbits,
+) -> Identity:
     """The identity kept in `directory`, or a new one with an epoch above `epoch_seen`, durable before it returns.
 
     MisuseError when the directory belongs to another device. OSError when a new one cannot be written.
@@ -45,13 +61,22 @@ def load_identity(directory: Path, device: str, *, files: Files, clock: Clock, e
     except CorruptError as error:
         _log.error("%s; numbering starts anew in a new epoch, so that no number is used twice", error)
     if epoch is None or epoch < epoch_seen:
-        epoch = new_epoch(directory, device, files=files, clock=clock, above=epoch_seen)
+        epoch = new_epoch(directory, device, files=files, clock=clock, above=epoch_seen, random_bits=random_bits)
     return Identity(device, epoch, secrets.token_hex(8))
 
 
-def new_epoch(directory: Path, device: str, *, files: Files, clock: Clock, above: int) -> int:
+def new_epoch(
+    directory: Path,
+    device: str,
+    *,
+    files: Files,
+    clock: Clock,
+    above: int,
+    random_bits: RandomBits = secrets.randbits,
+) -> int:
     """Start numbering anew: an epoch above `above`, durable before it returns."""
-    epoch = max(clock.time_ns() // 1_000_000_000, above + 1)
+    seconds = min(max(0, clock.time_ns() // 1_000_000_000), SECONDS_MAX)
+    epoch = max(seconds << RANDOM_BITS, above + 1) + random_bits(RANDOM_BITS)
     text = json.dumps({"device": device, "epoch": epoch})
     files.replace(directory / FILE_NAME, text.encode())
     _log.info("device %s numbers its readings in epoch %d", device, epoch)

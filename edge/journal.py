@@ -85,6 +85,7 @@ class Journal:
         self._open = [self._files.open(path, write=True) for path in self._paths]
         self._head_bytes = len(head)
         self._good_bytes = [len(head), len(head)]
+        self._unsynced = [False, False]
         self._active = 0
 
     def append(self, sequence: int, tick: Tick) -> None:

@@ -29,6 +29,7 @@ _log = logging.getLogger(__name__)
 
 _QUEUE_MAX = 10_000
 _MISC_INTERVAL_S = 1.0
+_SESSION_TAKEN_OVER = 0x8E
 
 
 class LinkDownError(PenstockError):
@@ -80,6 +81,8 @@ class Link:
         self._connected: asyncio.Future[None] = self._loop.create_future()
         self.ended: asyncio.Future[str] = self._loop.create_future()
         """Resolves with the reason when the connection has ended."""
+        self.taken_over = False
+        """Whether the broker ended it because another client connected under the same id (MQTT 5 says so)."""
         self.inflight_max = 65535
         """How many unacknowledged messages the broker takes (its Receive Maximum)."""
         self._thread = WorkerThread("mqtt connect")
@@ -248,6 +251,7 @@ class Link:
         self._connected.set_result(None)
 
     def _on_disconnect(self, client: Any, userdata: Any, flags: Any, reason: ReasonCode, properties: Any) -> None:
+        self.taken_over = getattr(reason, "value", None) == _SESSION_TAKEN_OVER
         self._end(str(reason))
 
     def _on_publish_in(self, client: Any, userdata: Any, message: mqtt.MQTTMessage) -> None:

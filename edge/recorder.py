@@ -60,6 +60,8 @@ class Recorder:
         self._unsynced_since_ns: int | None = None
         self._hints: Hints = {}
         self._disk_error: str | None = None
+        self._epoch_above: int | None = None
+        """Numbering is to start anew, above this epoch: until then ticks wait."""
         self.on_sealed: Callable[[], None] = _nothing
         """Called on the event loop when a frame has come into the spool."""
 
@@ -122,12 +124,19 @@ class Recorder:
 
     async def seal_all(self) -> None:
         """Seal everything that can be sealed, once; what cannot stays in the journal."""
+        await self._begin_epoch()
         for _ in range(4):  # what was being sealed, what is given up, what waited, what that made
             self._flush()
             if self._storage is None or not (self._active.count or self._sealing or self._given_up or self._waiting):
                 return
             if not await self._seal():
                 return
+
+    async def begin_epoch(self, above: int) -> None:
+        """Number from 0 in a new epoch above `above`. Returns when it has begun; meanwhile ticks wait in memory."""
+        self._epoch_above = above
+        while not await self._begin_epoch():  # noqa: ASYNC110  no disk tells when it works again
+            await asyncio.sleep(_RETRY_S)
 
     async def in_disk_order(self, call: Callable[[], T]) -> T:
         """Run a blocking call on the storage in a thread, never beside another one."""
@@ -180,7 +189,7 @@ class Recorder:
     def _flush(self) -> None:
         """Move what waits into the journal, as far as the disk takes it and the batch has room."""
         storage = self._storage
-        while storage is not None and self._waiting and not self._given_up and self._active.weight < WEIGHT_MAX:
+        while storage is not None and self._waiting and self._may_number():
             tick = self._waiting[0]
             try:
                 storage.journal.append(self._active.stop, tick)
@@ -197,6 +206,9 @@ class Recorder:
             self._active.add(tick, now_ns)
             if self._seal_is_due():
                 self._changed.set()
+
+    def _may_number(self) -> bool:
+        return not self._given_up and self._active.weight < WEIGHT_MAX and self._epoch_above is None
 
     def _give_up_oldest(self) -> None:
         tick = self._waiting.popleft()
@@ -223,7 +235,7 @@ class Recorder:
                     await self._in_thread(lambda: self._append(storage, batch))
                     storage.journal.clear(file)
                     self._sealing = None
-                elif self._given_up:
+                elif self._given_up and self._epoch_above is None:
                     await self._declare(storage, self._given_up)
         except (OSError, PenstockError) as error:
             self._disk_failed(error)
@@ -243,6 +255,28 @@ class Recorder:
             storage.spool.give_up(epoch=epoch, first=batch.first, stop=batch.stop, reason=NOT_A_FRAME)
             return
         storage.spool.append(payload, epoch=epoch, first=batch.first, stop=batch.stop, manifest=manifest.number)
+
+    async def _begin_epoch(self) -> bool:
+        """Begin the epoch that is to begin, if any. False: the disk refused; try again later."""
+        while self._epoch_above is not None and (self._sealing or self._active.count):
+            if not await self._seal():
+                return False
+        async with self._sync, self._disk:
+            storage, above = self._storage, self._epoch_above
+            if storage is None or above is None:
+                return True
+            try:
+                identity = await self._in_thread(lambda: storage.begin_epoch(above))
+            except (OSError, PenstockError) as error:
+                self._disk_failed(error)
+                return False
+            storage.identity, storage.started_at = identity, 0
+            self._active = Batch(storage.spool.sealed_to(identity.epoch))
+            self._unsynced_since_ns = self._epoch_above = None
+        self._disk_works()
+        self._flush()
+        self.on_sealed()
+        return True
 
     async def _declare(self, storage: Storage, count: int) -> None:
         first, epoch = self._active.first, storage.identity.epoch

@@ -1,9 +1,9 @@
 """The spool: frames on disk until the hub has acknowledged them, within a budget of bytes.
 
 It is the event log with one partition. Beside it stands spool.json: up to which offset frames are freed (acknowledged
-or given up), and the book of each epoch. It is written before anything is freed, so whatever is killed when, a frame is
-held, or declared dropped, or acknowledged. What it does not know yet is read from the log again at the next start;
-frames that were acknowledged and not yet freed are then sent again, which is harmless.
+or given up), which beyond it, and the book of each epoch. It is written before anything is freed, so whatever is killed
+when, a frame is held, or declared dropped, or acknowledged. What it does not know yet is read from the log again at the
+next start; frames that were acknowledged and not yet freed are then sent again, which is harmless.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.account import EpochBook, account
+from edge.renumbering import renumbered
 from edge.spooled import SpooledFrame, frame_bytes, frame_key, read_frame
 from streams.clock import Clock
 from streams.errors import CorruptError
@@ -30,6 +31,7 @@ STREAM = "spool"
 STATE_NAME = "spool.json"
 OVER_BUDGET = "spool over its budget"
 DAMAGED = "spool damaged"
+NUMBERED_ANEW = "numbered anew in a later epoch"
 
 _READ_BYTES = 256 * 1024
 _FRAMES_AT_ONCE = 256
@@ -88,6 +90,11 @@ class Spool:
         return self.end - self.oldest - len(self._acknowledged)
 
     @property
+    def unsaved(self) -> int:
+        """Frames that were freed and would be sent again if the agent were killed now."""
+        return self.oldest - int(self._saved.get("oldest", 0))
+
+    @property
     def epoch_seen(self) -> int:
         """The largest epoch that ever was in the spool; -1 when none was."""
         return max(self.books, default=-1)
@@ -116,7 +123,7 @@ class Spool:
             self.end = log.end_offset(STREAM)
 
     def read(self, offset: int, frames: int) -> list[SpooledFrame]:
-        """Up to `frames` frames from `offset` on. What is damaged on disk is declared and passed over."""
+        """Up to `frames` frames from `offset` on that are not freed. What is damaged is declared and passed over."""
         found: list[SpooledFrame] = []
         while len(found) < frames and offset < self.end:
             try:
@@ -125,7 +132,7 @@ class Spool:
                 self._give_up_damage(damage)
                 offset = damage.resume
                 continue
-            found += more
+            found += [frame for frame in more if frame.offset not in self._acknowledged]
             offset = more[-1].offset + 1
         return found[:frames]
 
@@ -173,6 +180,21 @@ class Spool:
             self.books.setdefault(epoch, EpochBook()).drop(first, stop, reason)
         self.save()
 
+    def renumber(self, *, epoch: int, start: int, into: int) -> int:
+        """Readings of `epoch` from number `start` on get new numbers, in the epoch `into`; returns how many.
+
+        The old numbers are declared. Durable when this returns; killed in between, a frame may be there under both.
+        """
+        count, offset, end = 0, self.oldest, self.end
+        while offset < end and (frames := self.read(offset, min(_FRAMES_AT_ONCE, end - offset))):
+            for frame in frames:
+                if frame.epoch == epoch and frame.first >= start and frame.offset not in self._acknowledged:
+                    self._append_anew(frame, into)
+                    count += frame.stop - frame.first
+            offset = frames[-1].offset + 1
+        self.save()
+        return count
+
     def save(self) -> None:
         """Write down what is freed, then free it on disk. Does nothing when nothing has changed."""
         with self._lock:
@@ -190,10 +212,12 @@ class Spool:
         self.bytes, self.end = int(kept.get("bytes", 0)), end
         oldest, upto = int(kept.get("oldest", 0)), int(kept.get("upto", 0))
         self.oldest = max(oldest, earliest)
+        freed = SequenceSet(kept.get("freed", ()))
         is_short = end < upto or oldest < earliest
         if end < upto:
             _log.error("the spool's log ends at %d and should reach %d", end, upto)
-            self.oldest, self.bytes, upto = earliest, 0, earliest
+            self.oldest, self.bytes, upto, freed = earliest, 0, earliest, SequenceSet()
+        self._free(offset for start, stop in freed for offset in range(max(start, self.oldest), min(stop, upto)))
         self._take_in(max(self.oldest, upto))
         if is_short:
             self._declare_lost()
@@ -254,6 +278,15 @@ class Spool:
                     _log.error("readings %d to %d of epoch %d are lost: %s", start, stop, epoch, DAMAGED)
                     book.drop(start, stop, DAMAGED)
 
+    def _append_anew(self, frame: SpooledFrame, epoch: int) -> None:
+        first = self.sealed_to(epoch)
+        stop = first + frame.stop - frame.first
+        payload = renumbered(frame.payload, epoch=epoch, sequence=first)
+        self.append(payload, epoch=epoch, first=first, stop=stop, manifest=frame.manifest)
+        with self._lock:
+            if frame.offset >= self.oldest:
+                self._drop(frame, NUMBERED_ANEW)
+
     def _drop_oldest(self, needed: int) -> None:
         """Make room for `needed` bytes and a share more. The declaration is durable before anything is removed."""
         target = max(0, self._bytes_max - needed - self._bytes_max // _DROP_SHARE)
@@ -263,22 +296,24 @@ class Spool:
                 if self.bytes <= target:
                     break
                 with self._lock:
-                    self._drop(frame)
+                    self._drop(frame, OVER_BUDGET)
                 dropped += frame.stop - frame.first
         self.save()
         _log.error(
             "the spool is over its budget of %d bytes: its oldest %d readings are dropped", self._bytes_max, dropped
         )
 
-    def _drop(self, frame: SpooledFrame) -> None:
+    def _drop(self, frame: SpooledFrame, reason: str) -> None:
         if frame.offset not in self._acknowledged:
-            self.books[frame.epoch].drop(frame.first, frame.stop, OVER_BUDGET)
+            self.books[frame.epoch].drop(frame.first, frame.stop, reason)
             self.bytes = max(0, self.bytes - frame.size)
         self._free({frame.offset})
 
     def _state(self) -> dict[str, Any]:
         books = {str(epoch): book.to_json() for epoch, book in self.books.items()}
-        return {"spool": 1, "oldest": self.oldest, "upto": self.end, "bytes": self.bytes, "books": books}
+        freed = SequenceSet((offset, offset + 1) for offset in self._acknowledged).spans()
+        known = {"oldest": self.oldest, "freed": freed, "upto": self.end, "bytes": self.bytes}
+        return {"spool": 1, **known, "books": books}
 
     def _read_state(self) -> dict[str, Any]:
         path = self._directory / STATE_NAME
@@ -291,6 +326,7 @@ class Spool:
             kept = json.loads(file.read(0, file.size()))
             if kept["spool"] != 1:
                 raise CorruptError(f"its version is {kept['spool']}; this program reads version 1")
+            SequenceSet(kept.get("freed", ()))
             for book in kept["books"].values():
                 EpochBook.from_json(book)
         except (ValueError, KeyError, TypeError, AttributeError, CorruptError) as error:

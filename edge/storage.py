@@ -25,15 +25,35 @@ _log = logging.getLogger(__name__)
 POWER_CUT = "lost in a power cut"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Storage:
-    """All of it, open and consistent."""
+    """All of it, open and consistent. `directory`, `files` and `clock` are what it was opened with."""
 
     identity: Identity
     spool: Spool
     journal: Journal
     shelf: ManifestShelf
     manifest: Manifest
+    directory: Path
+    files: Files
+    clock: Clock
+    started_at: int
+    """The first number that this start gives."""
+
+    def begin_epoch(self, above: int) -> Identity:
+        """Number from 0 in a new epoch above `above`, because the hub has numbers that this device would use again.
+
+        Blocks; nothing may wait in the journal. What this start has numbered gets new numbers; what earlier starts have
+        left keeps its own, under which the hub may have it. Returns the identity for the caller to put in place.
+        OSError or a PenstockError: the journal takes nothing; call it again.
+        """
+        above = max(above, self.identity.epoch, self.spool.epoch_seen)
+        epoch = new_epoch(self.directory, self.identity.device, files=self.files, clock=self.clock, above=above)
+        count = self.spool.renumber(epoch=self.identity.epoch, start=self.started_at, into=epoch)
+        if count:
+            _log.warning("%d readings that were not sent yet are numbered anew, in epoch %d", count, epoch)
+        self.journal.start(epoch=epoch, manifest=self.manifest.number)
+        return dataclasses.replace(self.identity, epoch=epoch)
 
     def close(self) -> None:
         """Write down what is freed, and let go of the files."""
@@ -77,7 +97,8 @@ def open_storage(settings: EdgeSettings, directory: Path, manifest: Manifest, *,
         journal.close()
         spool.close()
         raise
-    return Storage(identity, spool, journal, shelf, manifest)
+    started_at = spool.sealed_to(identity.epoch)
+    return Storage(identity, spool, journal, shelf, manifest, directory, files, clock, started_at)
 
 
 def _recover(journal: Journal, spool: Spool, shelf: ManifestShelf) -> list[str]:

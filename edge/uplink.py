@@ -2,7 +2,8 @@
 
 Over each new connection: the manifest, the birth message, the account, what was said last about commands, then frames
 from the oldest on. A frame is freed when its PUBACK comes, and not before. A frame that names another manifest than the
-last one sent gets its manifest sent before it.
+last one sent gets its manifest sent before it. Birth and account are acknowledged before the first frame goes out: a
+hub that has numbers which this device would use again says so by then, and numbering starts anew.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ from streams.errors import PenstockError
 
 _log = logging.getLogger(__name__)
 
+_CONTENDED_S_MAX = 60.0
+"""Longest pause at least, when another agent takes the session again and again."""
+
 
 class Uplink:
     """Keeps a connection up as long as `run` runs."""
@@ -56,11 +60,19 @@ class Uplink:
         self._backoff = Backoff(
             first_s=settings.link.retry_s_min, longest_s=settings.link.retry_s_max, randomness=randomness
         )
+        self._contended = Backoff(
+            first_s=settings.link.retry_s_min,
+            longest_s=max(_CONTENDED_S_MAX, settings.link.retry_s_max),
+            randomness=randomness,
+        )
+        self._takeovers = 0
+        """Connections that another agent took over, in a row."""
+        self._new_epoch: asyncio.Task[None] | None = None
         self._version = int(MQTTProtocolVersion.MQTTv5)
         self._link: Link | None = None
         self._manifest_sent = -1
         self._changed = asyncio.Event()
-        self._requests: set[asyncio.Task[None]] = set()
+        self._requests: set[asyncio.Task[Any]] = set()
         self._reason = ""
         self.commands: CommandRunner | None = None
         """Set before `run`: takes commands and is asked for what the hub has not heard."""
@@ -85,6 +97,7 @@ class Uplink:
     async def run(self, stop: asyncio.Event) -> None:
         """Connect, send, and connect again, until `stop`; then send what is left, within the stop time-out."""
         while not stop.is_set():
+            link = None
             try:
                 link = await self._connect()
             except LinkDownError as error:
@@ -97,7 +110,22 @@ class Uplink:
                 finally:
                     link.abort("given up")
                     self._link = None
-            await wait_at_most(stop, self._backoff.next_s())
+            await wait_at_most(stop, self._pause_s(taken_over=link is not None and link.taken_over))
+
+    def _pause_s(self, *, taken_over: bool) -> float:
+        """Seconds until the next attempt. Two agents that take each other's session at once would do nothing else."""
+        if not taken_over:
+            self._takeovers = 0
+            self._contended.reset()
+            return self._backoff.next_s()
+        self._takeovers += 1
+        pause_s = self._contended.next_s()
+        _log.error(
+            "another agent connects to %s as %r and takes over the connection (%d in a row); stop it, or give it a "
+            "device id (edge.device) and a state directory of its own; trying again in %.1f s",
+            *(self._where, self._device, self._takeovers, pause_s),
+        )
+        return pause_s
 
     # -- one connection ----------------------------------------------------------------------------------------------
 
@@ -125,10 +153,12 @@ class Uplink:
         spool = self._storage.spool
         self._window.on_connected(oldest=spool.oldest, inflight_max=link.inflight_max)
         self._manifest_sent = -1
-        self._send_manifest(link, self._storage.manifest.number, self._storage.manifest.payload)
-        link.publish(self._topic(names.STATE), self._birth()).add_done_callback(_look_at)
-        await self._send_account(link)
         await link.subscribe(self._topic(names.COMMAND), self._topic(names.REQUESTS))
+        self._send_manifest(link, self._storage.manifest.number, self._storage.manifest.payload)
+        born = link.publish(self._topic(names.STATE), self._birth())
+        born.add_done_callback(_look_at)
+        await self._acknowledged(link, born)
+        await self._acknowledged(link, await self._send_account(link))  # what the hub asks at a birth comes before
         for step in self.commands.unreported() if self.commands is not None else ():
             self.send_result(step)
         self._backoff.reset()
@@ -145,6 +175,10 @@ class Uplink:
         spool, deadline_ns = self._storage.spool, None
         while True:
             self._changed.clear()
+            if self._new_epoch is not None:
+                begun, self._new_epoch = self._new_epoch, None
+                await begun
+                raise LinkDownError("readings are numbered in a new epoch from now on")
             if link.ended.done():
                 raise LinkDownError(link.ended.result())
             self._check_acknowledgements(link)
@@ -162,6 +196,19 @@ class Uplink:
                 await self._send_frame(link, frame)
             if not frames:  # damaged on disk, and declared
                 await self._wait(link, stop)
+
+    async def _acknowledged(self, link: Link, sent: asyncio.Future[None] | None) -> None:
+        """Wait for the PUBACK. LinkDownError when the connection ends, or it takes too long."""
+        if sent is None:
+            return
+        limit_s = self._settings.link.ack_timeout_s
+        try:
+            async with asyncio.timeout(limit_s):
+                await link.until_down(sent)
+        except PublishRefusedError:
+            pass  # `_look_at` has said so
+        except TimeoutError:
+            raise LinkDownError(f"a message was not acknowledged within {limit_s:g} s") from None
 
     async def _wait(self, link: Link, stop: asyncio.Event) -> None:
         """Until something happens; with a limit, for the time-outs."""
@@ -216,23 +263,29 @@ class Uplink:
 
     def _birth(self) -> bytes:
         identity = self._storage.identity
-        birth = {"online": True, "epoch": identity.epoch, "boot": identity.boot, "agent": agent_name()}
-        return _json({**birth, "time_ms": self._clock.time_ns() // 1_000_000})
+        produced = max(self._recorder.produced, self._storage.spool.sealed_to(identity.epoch))
+        birth = {"online": True, "epoch": identity.epoch, "produced": produced, "boot": identity.boot}
+        return _json({**birth, "agent": agent_name(), "time_ms": self._clock.time_ns() // 1_000_000})
 
     async def _accounts(self, link: Link) -> None:
         while True:
             await asyncio.sleep(self._settings.account_interval_s)
             await self._send_account(link)
 
-    async def _send_account(self, link: Link) -> None:
+    async def _send_account(self, link: Link) -> asyncio.Future[None] | None:
+        """Publish the account as it is now; None when it cannot be told."""
+        epoch = self._storage.identity.epoch
         try:
             produced = await self._recorder.sync()
         except OSError:
-            return  # reported by the recorder; what is not durable is not told
+            return None  # reported by the recorder; what is not durable is not told
+        if epoch != self._storage.identity.epoch:
+            return None  # another has begun meanwhile
         now_ms = self._clock.time_ns() // 1_000_000
-        epoch = self._storage.identity.epoch
         told = self._storage.spool.account(epoch=epoch, produced=produced, time_ms=now_ms)
-        link.publish(self._topic(names.ACCOUNT), _json(told)).add_done_callback(_look_at)
+        sent = link.publish(self._topic(names.ACCOUNT), _json(told))
+        sent.add_done_callback(_look_at)
+        return sent
 
     # -- what comes in -----------------------------------------------------------------------------------------------
 
@@ -252,7 +305,8 @@ class Uplink:
 
     def _answer(self, link: Link, payload: bytes) -> None:
         try:
-            request = json.loads(payload)["request"]
+            asked = json.loads(payload)
+            request = asked["request"]
         except (ValueError, KeyError, TypeError, RecursionError):
             _log.warning("a request is passed over, it is not what the protocol says: %r", payload[:80])
             return
@@ -262,8 +316,25 @@ class Uplink:
             task = asyncio.create_task(self._send_account(link), name="account on request")
             self._requests.add(task)
             task.add_done_callback(self._requests.discard)
+        elif request == "epoch":
+            self._begin_epoch(asked.get("epoch"), asked.get("received"), asked.get("after"))
         elif request != "account":
             _log.warning("a request is passed over: this agent does not know %r", request)
+
+    def _begin_epoch(self, epoch: Any, received: Any, after: Any) -> None:
+        """The hub has numbers that this device would use again."""
+        if epoch != self._storage.identity.epoch or self._new_epoch is not None:
+            return  # it speaks of an earlier birth
+        if not isinstance(after, int) or not epoch <= after < names.EPOCH_TRANSLATED - (1 << 20):
+            _log.warning("a request is passed over: no epoch can begin after %r", after)
+            return
+        _log.error(
+            "the state of this device was set back (a restored card or disk?): the hub has its readings up to number "
+            "%r of epoch %d, and epochs up to %d; numbering starts anew, so that no number is used twice",
+            *(received, epoch, after),
+        )
+        self._new_epoch = asyncio.create_task(self._recorder.begin_epoch(after), name="new epoch")
+        self._changed.set()
 
     def _topic(self, channel: str) -> str:
         return names.topic(self._device, channel)

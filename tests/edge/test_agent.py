@@ -15,7 +15,9 @@ from edge.agent import Agent
 from edge.inspection import spool_status
 from edge.sensors.sensor import Sensor
 from edge.settings import EdgeSettings, LinkSettings
+from edge.spool import STATE_NAME
 from streams.errors import MisuseError
+from streams.files import DiskFiles
 from tests.edge.broker import Broker, Published, broker
 from tests.edge.disks import FaultyDisk
 from tests.edge.hub import HubView
@@ -330,3 +332,94 @@ async def test_a_disk_that_fills_up_while_it_works_costs_nothing_within_the_boun
         seen = HubView(peer.published)
     assert seen.values("count.value") == list(range(sensor.count))
     assert seen.missing() == []
+
+
+async def test_whose_connection_is_taken_over_again_and_again_backs_off_and_says_why(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with broker() as peer:
+        async with running(tmp_path, peer.port):
+            for number in range(6):
+                await until_frames(peer, 1)
+                await peer.until(lambda number=number: len(peer.connects) == number + 1)  # type: ignore[misc]
+                await peer.until(lambda: any(each.connection == len(peer.connects) - 1 for each in peer.published))
+                peer.raw(0xE0, b"\x8e\0")  # DISCONNECT, session taken over
+        said = [record.getMessage() for record in caplog.records if "takes over the connection" in record.getMessage()]
+    assert [f"({number} in a row)" in line for number, line in enumerate(said[:6], 1)] == [True] * 6
+    assert "as 'press-7'" in said[0] and "edge.device" in said[0]
+    pauses_s = [float(line.rsplit(" in ", 1)[1].removesuffix(" s")) for line in said]
+    assert pauses_s[5] > 5 * pauses_s[0] and pauses_s[5] > 0.1, "longer than any pause after a failed connection"
+
+
+async def test_numbers_that_the_hub_has_are_not_used_again(tmp_path: Path) -> None:
+    async with broker() as peer:
+        asked = False
+
+        def answer(message: Published) -> int | None:
+            nonlocal asked
+            if message.channel == "state" and not asked:
+                asked = True
+                epoch = json.loads(message.payload)["epoch"]
+                request = {"request": "epoch", "epoch": epoch, "received": 500, "after": epoch + 9}
+                peer.send("penstock/v1/press-7/requests", json.dumps(request).encode())
+            return 0
+
+        peer.puback = answer
+        sensor = CountingSensor()
+        async with running(tmp_path, peer.port, [sensor]):
+            await until_frames(peer, 3)
+        births = [json.loads(each) for each in peer.channel("state")]
+        first, second = [each for each in births if each["online"]]
+        assert second["epoch"] > first["epoch"] + 9 and "produced" in first
+        seen = HubView(peer.published)
+    assert set(seen.readings) == {second["epoch"]}, "no frame went out under an old number"
+    assert seen.values("count.value") == list(range(sensor.count))
+    assert seen.missing() == []
+
+
+async def test_a_request_for_an_epoch_that_cannot_be_is_passed_over(tmp_path: Path) -> None:
+    async with broker() as peer:
+        async with running(tmp_path, peer.port):
+            await until_frames(peer, 1)
+            epoch = json.loads(peer.channel("state")[0])["epoch"]
+            for wrong in (
+                {"epoch": epoch - 1, "after": epoch + 5},
+                {"epoch": epoch, "after": 1 << 60},
+                {"epoch": epoch},
+            ):
+                peer.send("penstock/v1/press-7/requests", json.dumps({"request": "epoch", **wrong}).encode())
+            before = len(peer.channel("frames"))
+            await until_frames(peer, before + 3)
+        assert len(peer.connects) == 1
+        assert set(HubView(peer.published).readings) == {epoch}
+
+
+async def test_a_short_life_sends_little_again_of_what_it_sent_and_writes_little_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.agent._SAVE_AT_ONCE_S", 0.02)
+    saves = 0
+
+    class CountingFiles(DiskFiles):
+        def replace(self, path: Path, data: Any) -> None:
+            nonlocal saves
+            saves += path.name == STATE_NAME
+            super().replace(path, data)
+
+    def sent_again() -> int:
+        """Frames that a start would send again, if the agent were killed now."""
+        kept = json.loads((tmp_path / "spool" / STATE_NAME).read_text())
+        return len(peer.channel("frames")) - int(kept["oldest"])
+
+    async with broker() as peer:
+        agent = Agent(
+            settings(peer.port, frame_readings_max=1), tmp_path, sensors=[CountingSensor()], files=CountingFiles()
+        )
+        task = asyncio.create_task(agent.run(asyncio.Event()))
+        try:
+            await until_frames(peer, 100)
+            await peer.until(lambda: sent_again() <= 20)
+            assert 1 <= saves <= 2 + len(peer.channel("frames")) / 16
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from pathlib import Path
 from typing import Any
@@ -336,3 +337,69 @@ def _same_as_before(bench: Bench, sealed: dict[int, int]) -> None:
         assert sealed.setdefault(frame.first, value) == value
     stop = spool.sealed_to(bench.storage.identity.epoch)
     assert held(bench.storage) == ([(0, stop)] if stop else [])
+
+
+async def test_a_new_epoch_takes_what_this_start_numbered_and_leaves_what_earlier_ones_did(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.open()
+    bench.record(5)
+    bench.kill()
+    storage = bench.open()
+    old = storage.identity.epoch
+    bench.record(3)
+    await bench.recorder.seal_all()
+    bench.record(2)
+    await bench.recorder.begin_epoch(old + (1 << 30))
+    new = storage.identity.epoch
+    assert new > old + (1 << 30)
+    assert (bench.recorder.produced, held(storage)) == (10, [(0, 10)])
+    bench.record(1)
+    await bench.recorder.seal_all()
+    numbered = [(frame.epoch, frame.first, frame.stop) for frame in storage.spool.read(0, 100)]
+    assert numbered == [(old, 0, 10), (new, 0, 6), (new, 6, 10), (new, 10, 12)]
+    assert counts(storage) == list(range(11)), "nothing is lost, nothing comes twice"
+    bench.kill()
+    assert bench.open().identity.epoch == new
+    assert bench.recorder.produced == 12
+    bench.kill()
+
+
+async def test_while_the_disk_does_not_take_a_new_epoch_nothing_is_numbered_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.recorder._RETRY_S", 0.001)
+    disk = FaultyDisk()
+    bench = Bench(tmp_path, disk)
+    storage = bench.open()
+    old = storage.identity.epoch
+    bench.record(2)
+    disk.full = True
+    beginning = asyncio.create_task(bench.recorder.begin_epoch(old))
+    while bench.recorder.disk_error is None:
+        await asyncio.sleep(0)
+    bench.record(3)
+    assert (storage.identity.epoch, bench.recorder.waiting_readings) == (old, 6)
+    disk.full = False
+    await beginning
+    assert storage.identity.epoch > old and bench.recorder.waiting_readings == 0
+    await bench.recorder.seal_all()
+    assert counts(storage) == list(range(5)) and held(storage) == [(0, 10)]
+    bench.kill()
+
+
+@pytest.mark.parametrize("after_steps", range(1, 14))
+async def test_killed_while_a_new_epoch_begins_no_reading_is_lost(tmp_path: Path, after_steps: int) -> None:
+    disk = FaultyDisk()
+    bench = Bench(tmp_path, disk)
+    bench.open()
+    bench.record(4)
+    await bench.recorder.seal_all()
+    assert bench.storage is not None
+    disk.dies_at = disk.steps + after_steps
+    with contextlib.suppress(Died):
+        await bench.recorder.begin_epoch(bench.storage.identity.epoch)
+    disk.dies_at = None
+    bench.kill()
+    storage = bench.open()
+    assert sorted(set(counts(storage))) == list(range(4))
+    bench.kill()

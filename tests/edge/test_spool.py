@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.spool import DAMAGED, OVER_BUDGET, STATE_NAME, Spool
+from edge.spool import DAMAGED, NUMBERED_ANEW, OVER_BUDGET, STATE_NAME, Spool
 from edge.spooled import SpooledFrame
 from streams.clock import ManualClock
 from streams.files import DiskFiles
+from streams.frames import Block, ClockQuality, Column, Frame, decode, encode
 from streams.sequences import SequenceSet
 
 EPOCH = 7
@@ -28,6 +29,14 @@ def fill(spool: Spool, count: int, *, size: int = 100, epoch: int = EPOCH) -> No
     for at in range(first, first + count * 10, 10):
         payload = b"%d:" % at + b"x" * size
         spool.append(payload, epoch=epoch, first=at, stop=at + 10, manifest=3)
+
+
+def a_frame(first: int) -> bytes:
+    """Ten readings whose values are their numbers."""
+    numbers = list(range(first, first + 10))
+    column = Column(series=0, kind="int64", values=numbers)
+    block = Block(times_ns=[number * 10**9 for number in numbers], columns=(column,))
+    return encode(Frame(EPOCH, first, 3, ClockQuality.SYNCHRONISED, (block,)))
 
 
 def waiting(spool: Spool) -> list[SpooledFrame]:
@@ -249,3 +258,27 @@ def test_whatever_happens_every_reading_is_held_or_acknowledged_or_declared(
         assert held == sent
         json.dumps(told)
     killed(spool)
+
+
+def test_frames_numbered_anew_are_there_once_and_their_old_numbers_are_declared(tmp_path: Path) -> None:
+    spool = opened(tmp_path)
+    for first in range(0, 40, 10):
+        spool.append(a_frame(first), epoch=EPOCH, first=first, stop=first + 10, manifest=3)
+    spool.acknowledge(waiting(spool)[2])
+    assert spool.renumber(epoch=EPOCH, start=10, into=9) == 20
+    assert spool.renumber(epoch=EPOCH, start=10, into=9) == 0
+    killed(spool)
+    again = opened(tmp_path)
+    assert [(frame.epoch, frame.first, frame.stop) for frame in waiting(again)] == [
+        (7, 0, 10),
+        (9, 0, 10),
+        (9, 10, 20),
+    ]
+    assert [decode(frame.payload).blocks[0].columns[0].values[0] for frame in waiting(again)[-2:]] == [10, 30]
+    told = again.account(epoch=9, produced=20, time_ms=0)
+    assert told["held"] == [[0, 20]]
+    assert told["earlier"][0]["held"] == [[0, 10]]
+    assert told["earlier"][0]["dropped"] == [
+        {"start": 10, "stop": 20, "reason": NUMBERED_ANEW},
+        {"start": 30, "stop": 40, "reason": NUMBERED_ANEW},
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from edge.agent import Agent
 from edge.settings import EdgeSettings, LinkSettings
 from hub.gateway_settings import GatewaySettings
 from hub.hub import Hub
+from hub.ledger import reconcile
 from hub.settings import HubSettings
 from streams.clock import SystemClock
 from streams.control import ControlClient
@@ -117,3 +119,54 @@ async def test_a_command_for_a_device_that_is_away_waits_for_it(tmp_path: Path) 
                 ended = await ask(data, "GET", f"/commands/{made['key']}")
         assert ended["state"] == "succeeded"
         assert ended["result"]["device"] == "press-7"
+
+
+async def test_a_device_whose_state_was_set_back_numbers_in_a_new_epoch_before_it_sends(tmp_path: Path) -> None:
+    sensor, data, state = CountingSensor(), tmp_path / "data", tmp_path / "agent"
+    async with running_hub(data) as port:
+        async with running_agent(state, port, sensor):
+            await until(lambda: sensor.count > 20)
+        shutil.copytree(state, tmp_path / "backup")
+        async with running_agent(state, port, sensor):
+            await until(lambda: sensor.count > 60)
+        shutil.rmtree(state)
+        (tmp_path / "backup").rename(state)
+        before = sensor.count
+        async with running_agent(state, port, sensor):
+            await until(lambda: sensor.count > before + 40)
+        accounts = (await ask(data, "GET", "/ledger"))["accounts"]
+        assert [each["conflicts"] for each in accounts] == [0, 0], "no number was used twice"
+        old, new = accounts
+        assert (SequenceSet(old["received"]).count(), SequenceSet(new["received"]).count()) == (
+            before,
+            sensor.count - before,
+        )
+        ledger = reconcile(await ask(data, "GET", "/ledger"), None)
+        assert (ledger.totals.logged, ledger.totals.lost, ledger.totals.held) == (sensor.count, 0, 0)
+        assert (await ask(data, "GET", "/health"))["problems"] == []
+
+
+async def test_two_agents_with_a_copied_state_lose_nothing_and_the_hub_names_them(tmp_path: Path) -> None:
+    """A card was copied: device id and epoch are the same in both."""
+    one, two, data = CountingSensor(), CountingSensor(), tmp_path / "data"
+    async with running_hub(data) as port:
+        async with running_agent(tmp_path / "one", port, one):
+            await until(lambda: one.count > 10)
+        shutil.copytree(tmp_path / "one", tmp_path / "two")
+        copied = one.count
+        async with running_agent(tmp_path / "one", port, one):
+            await until(lambda: one.count > copied + 10)
+            async with running_agent(tmp_path / "two", port, two):
+                async with asyncio.timeout(20):
+                    while not (problems := (await ask(data, "GET", "/health"))["problems"]):
+                        await asyncio.sleep(0.05)
+        for state in ("one", "two"):
+            async with running_agent(tmp_path / state, port, CountingSensor()):
+                await asyncio.sleep(0.3)
+        assert problems[0].startswith("press-7: two agents use this device id at the same time, from 127.0.0.1:")
+        assert problems[0].count("127.0.0.1:") == 2
+        accounts = (await ask(data, "GET", "/ledger"))["accounts"]
+        assert len({each["epoch"] for each in accounts}) > 1
+        assert [each["conflicts"] for each in accounts] == [0] * len(accounts)
+        ledger = reconcile(await ask(data, "GET", "/ledger"), None)
+        assert ledger.totals.lost == 0 and ledger.totals.logged >= one.count + two.count
