@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from penstock.__main__ import main
-from streams.control import ControlClient
+from streams.control import ControlClient, listen
 from streams.errors import PenstockError
 from streams.names import DEVICES
 from tests.hub import records
@@ -116,6 +116,11 @@ def test_devices_ledger_and_quarantine_of_a_running_hub(tmp_path: Path, ask: Ask
         devices(ask)
         quarantine(ask)
         balanced_ledger(ask)
+    with running(data, hub):
+        unknown_ledger(ask)
+        with hung(data / "run" / "processors.sock"):
+            assert "the processors gave no whole answer" in ask("ledger").text
+            assert "timed out" in ask("ledger", "--json").json["processors_away"]
     log = Log(data)
     log.log.append_durable(DEVICES, [records.account("press-7", 1, 9)])
     log.close()
@@ -170,19 +175,46 @@ def balanced_ledger(ask: Ask) -> None:
     said = ask("ledger")
     assert said.status == 0
     assert said.lines("press-7") == [["press-7", "4", "4", "0", "0", "0", "0"]]
-    assert "every reading is accounted for" in said.text
+    assert "every reading is accounted for, but for what 1 message may hold" in said.text
+    assert "1 message cannot be read (see `penstock quarantine list`)" in said.text
     answer = ask("ledger", "--json")
     assert answer.status == 0
     totals = answer.json["totals"]
     assert (totals["produced"], totals["stored"], totals["lost"]) == (4, 4, 0)
-    assert (answer.json["balanced"], answer.json["undecodable"]) == (True, 1)
+    assert (answer.json["balanced"], answer.json["verdict"], answer.json["undecodable"]) == (True, "balanced", 1)
+    assert answer.json["processors_away"] is None
+
+
+def unknown_ledger(ask: Ask) -> None:
+    """Nothing is lost as far as is known, and nobody knows what is stored."""
+    said = ask("ledger")
+    assert said.status == 1
+    assert "what is stored is not known: the processors cannot be reached" in said.text
+    assert "NOT known whether every reading is accounted for" in said.text
+    answer = ask("ledger", "--json")
+    assert (answer.status, answer.json["verdict"]) == (1, "unknown")
+    assert "the processors cannot be reached" in answer.json["processors_away"]
+
+
+@contextlib.contextmanager
+def hung(path: Path) -> Iterator[None]:
+    """A process that takes connections and never answers."""
+    server = listen(path)
+    impatient = ControlClient(path, what="the processors", timeout_s=0.2)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("penstock.commands.ledger.processors_client", lambda data: impatient)
+            yield
+    finally:
+        server.close()
+        path.unlink()
 
 
 def without_processors(ask: Ask) -> None:
     said = ask("ledger")
     assert said.status == 1, "the device says that it produced nine, and has no more"
     assert said.lines("press-7") == [["press-7", "9", "0", "0", "4", "5", "0"]]
-    assert "the processors are not running" in said.text
+    assert "the processors cannot be reached" in said.text
     assert "NOT balanced" in said.text
     answer = ask("ledger", "--json")
     assert answer.status == 1

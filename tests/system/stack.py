@@ -81,7 +81,7 @@ class Stack:
         if not done.stdout.startswith("{"):
             raise PenstockError(done.stderr)
         answer: dict[str, Any] = json.loads(done.stdout)
-        assert done.returncode == (0 if answer["balanced"] else 1)
+        assert done.returncode == (0 if answer["verdict"] == "balanced" else 1)
         return answer
 
     def pids(self) -> dict[str, int]:
