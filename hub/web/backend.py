@@ -105,6 +105,7 @@ def _answer(response: httpx.Response, name: str) -> Any:
 class Backend:
     """Both peers of the web process."""
 
+    data: Path
     hub: Peer
     processors: Peer
 
@@ -112,6 +113,7 @@ class Backend:
     def of(cls, data: Path) -> Self:
         """The peers that use the data directory `data`."""
         return cls(
+            data=data,
             hub=Peer(data / "run" / "hub.sock", name="the hub", verb="is"),
             processors=Peer(data / "run" / "processors.sock", name="the processors", verb="are"),
         )

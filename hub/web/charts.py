@@ -82,7 +82,7 @@ def _tooltip(unit: str) -> str:
     return (
         "(points) => { const [time, mean, low, high] = points[points.length - 1].data; "
         f"const unit = {json.dumps(escape(unit))}; "
-        "const text = (x) => Number(x.toPrecision(6)).toLocaleString(); "
+        "const text = (x) => Number(x.toPrecision(5)).toLocaleString(); "
         "const range = high > low ? `<br><small>${text(low)} to ${text(high)} ${unit}</small>` : ''; "
         f"const when = new Date(time).toLocaleString(undefined, {TOOLTIP_TIME}); "
         "return `${when}<br><b>${text(mean)}</b> ${unit}${range}`; }"

@@ -147,6 +147,7 @@ class Amounts(Shape):
     lost: int = Field(description="What is left. It must be 0.")
     duplicates: int = Field(description="Received once more, and recognised.")
     duplicate_rows: int = Field(description="Stored twice. It must be 0.")
+    conflicts: int = Field(description="Came under the numbers of other readings, and are not stored. It must be 0.")
 
 
 class Account(Amounts):
@@ -159,7 +160,10 @@ class Ledger(Shape):
     accounts: list[Account]
     totals: Amounts
     undecodable: int = Field(description="Frames in quarantine whose readings cannot be told.")
-    balanced: bool = Field(description="No reading is lost, none is stored twice.")
+    balanced: bool = Field(description="As far as is known no reading is lost, stored twice or under another's number.")
+    verdict: Literal["balanced", "not balanced", "unknown"] = Field(
+        description="Whether every reading is accounted for; unknown while the processors do not answer."
+    )
     processors_away: str | None = Field(description="Why the stored side is missing, if it is.")
 
 

@@ -11,6 +11,8 @@ from typing import Any
 from streams.units import written
 
 DECIMALS_MAX = 6
+CLEAN_DIGITS = 2  # a resolution of more is a binary fraction or a quotient, not how people would write it
+UNCLEAN_DIGITS_MAX = 5
 
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _SPANS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -46,11 +48,20 @@ def of_series(entry: Mapping[str, Any], value: Any) -> tuple[str, str]:
 def decimal(value: float, resolution: float | None = None) -> str:
     """1234.5678 with resolution 0.01 -> 1,234.57; without one four digits that matter, and all before the point."""
     if resolution is not None and 0 < resolution < math.inf:
-        exponent = Decimal(repr(float(resolution))).normalize().as_tuple().exponent
-        return f"{value:,.{min(DECIMALS_MAX, max(0, -int(exponent)))}f}"
+        return f"{value:,.{_decimals(value, resolution)}f}"
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}"
     return f"{value:,.{min(DECIMALS_MAX, max(0, 3 - math.floor(math.log10(abs(value)))))}f}"
+
+
+def _decimals(value: float, resolution: float) -> int:
+    """How many a resolution can carry: 0.05 as many as it is written with, 1/64 as many as make five digits at most."""
+    _, digits, exponent = Decimal(repr(resolution)).normalize().as_tuple()
+    if len(digits) <= CLEAN_DIGITS:
+        return min(DECIMALS_MAX, max(0, -int(exponent)))
+    carried = -math.floor(math.log10(resolution))
+    before_point = math.floor(math.log10(abs(value))) + 1 if value else 1
+    return min(DECIMALS_MAX, max(0, min(carried, UNCLEAN_DIGITS_MAX - before_point)))
 
 
 def _scaled(value: float, base: str) -> tuple[str, str]:

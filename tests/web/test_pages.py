@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,9 +82,17 @@ class TestFleet:
         assert [each["device"] for each in fleet.by_urgency(devices, {"c": 1})] == ["c", "b", "a"]
 
     def test_nothing_says_what_to_do(self) -> None:
-        assert "penstock simulate" in fleet.nothing([], None)
-        assert "hub does not answer" in fleet.nothing([], "away")
-        assert "No device matches" in fleet.nothing([device()], None)
+        data = Path("/srv/plant one")
+        shown = text(fleet.nothing([], None, data, 2883)).replace("&#x27;", "'")
+        assert "penstock simulate --hub-port 2883 --data '/srv/plant one'" in shown
+        assert "penstock edge run --hub-port 2883 --data '/srv/plant one'" in shown
+        assert "--hub-port" not in fleet.nothing([], None, data, 1883)
+        assert "hub does not answer" in fleet.nothing([], "away", data, None)
+        assert "No device matches" in fleet.nothing([device()], None, data, 1883)
+
+    def test_without_devices_the_head_says_nothing_that_the_rest_says_again(self) -> None:
+        assert text(fleet.facts([], {}, 0.0)) == "Fleet"
+        assert text(fleet.facts([device()], {}, 0.0)) == "Fleet 1 device all online no open alarms 0 readings/s"
 
 
 class TestAlarms:
@@ -157,8 +166,14 @@ class TestLedger:
 
     def test_a_row_stored_twice_is_not_balanced(self) -> None:
         made = self.make([[0, 10]], [[0, 10]], 10)
-        made["totals"]["duplicate_rows"], made["balanced"] = 3, False
-        assert ledger.verdict(made) == "3 rows stored twice"
+        made["totals"]["duplicate_rows"], made["verdict"] = 3, "not balanced"
+        assert ledger.verdict(made) == "3 rows stored twice" and "broken" in ledger.statement(made)
+
+    def test_readings_under_the_numbers_of_others_are_not_balanced_and_explained(self) -> None:
+        made = self.make([[0, 10]], [[0, 10]], 10)
+        made["totals"]["conflicts"], made["verdict"] = 2, "not balanced"
+        assert ledger.verdict(made) == "2 readings under numbers that others have"
+        assert "not stored" in ledger.top(answer(made))["notes"] and "broken" in ledger.statement(made)
 
     def test_the_bar_is_to_scale_and_can_be_read_aloud(self) -> None:
         made = self.make([[0, 500], [600, 1000]], [[0, 500], [600, 1000]])
@@ -174,9 +189,17 @@ class TestLedger:
         nothing = {**reconcile({"accounts": []}, None).to_json(), "processors_away": None}
         assert "Nothing produced yet" in ledger.top(answer(nothing))["empty"]
 
-    def test_without_the_processors_it_says_what_that_means(self) -> None:
-        made = {**self.make([[0, 10]], [[0, 10]], 10), "processors_away": "away"}
-        assert "counts as in flight" in ledger.top(answer(made))["away"]
+    def test_without_the_processors_nothing_is_said_of_what_is_stored(self) -> None:
+        hub = {"accounts": [account(1000, [[0, 900]])], "partitions": [{"partition": 0, "offset": 10}]}
+        hub["accounts"][0]["held"] = [[900, 1000]]
+        made = {**reconcile(hub, None).to_json(), "processors_away": "the processors are away"}
+        parts = ledger.top(answer(made))
+        assert text(parts["statement"]) == "Not known just now 1,000 Produced = 900 Received + 100 Held"
+        assert "do not answer" in parts["away"] and "broken" not in parts["statement"]
+        (entry,) = ledger.entries(made["accounts"], is_unknown=True)
+        assert [text(each) for each in re.findall(r"<td.*?</td>", ledger.row(entry))] == [
+            *("1,000", "–", "–", "0", "0", "–", "–", "0")
+        ]
 
     def test_what_is_wrong_comes_first_and_a_search_finds_by_name(self) -> None:
         account = self.make([[0, 10]], [[0, 10]], 10)["accounts"][0]
@@ -255,13 +278,20 @@ class TestDevice:
 
 class TestFrame:
     def test_the_ledger_is_in_view_on_every_page(self) -> None:
-        good = {"balanced": True, "totals": {"lost": 0}}
+        good = {"verdict": "balanced", "totals": {"lost": 0}, "processors_away": None}
         shown = navigation("/", answer({"alarms": [alarm()]}), answer(good))
         assert text(shown) == "Fleet Alarms 1 Commands Ledger 0 lost"
         assert '<a href="/" aria-current="page">' in shown
-        bad = navigation("/", answer(None), answer({"balanced": False, "totals": {"lost": 5}}))
+        bad = navigation("/", answer(None), answer({"verdict": "not balanced", "totals": {"lost": 5}}))
         assert "5 lost" in bad and "mark bad" in bad
-        assert "0 lost" not in navigation("/", answer(None), answer(good, "away"))
+        for unknown in (
+            answer(good, "the hub is away"),
+            answer(None, "the hub is away"),
+            answer({**good, "verdict": "unknown", "processors_away": "the processors are away"}),
+        ):
+            shown = navigation("/", answer(None), unknown)
+            assert text(shown).endswith("Ledger unknown") and "mark good" not in shown and "away" in shown
+        assert text(navigation("/", answer(None), Answer(value=None, time_ms=None, problem=None))).endswith("Ledger")
 
     def test_what_is_wrong_is_said_and_since_when(self) -> None:
         well = answer({"problems": []})

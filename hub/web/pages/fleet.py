@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from nicegui import ui
 
+from hub.gateway_settings import GatewaySettings
 from hub.web.controls import Choice, search
 from hub.web.front import Front
+from hub.web.hints import called
 from hub.web.live import Live
 from hub.web.markup import Markup, tag
 from hub.web.pages.frame import Frame, content, empty, heading
@@ -111,6 +114,8 @@ def sparkline(points: Sequence[Point], *, width: int = 120, height: int = 28) ->
 
 def facts(devices: Sequence[Row], alarms: Mapping[str, int], readings_per_s: float | None) -> Markup:
     """The head of the page: the fleet in numbers."""
+    if not devices:
+        return heading("Fleet")
     offline = sum(not device["connected"] for device in devices)
     return heading(
         "Fleet",
@@ -121,16 +126,17 @@ def facts(devices: Sequence[Row], alarms: Mapping[str, int], readings_per_s: flo
     )
 
 
-def nothing(devices: Sequence[Row], problem: str | None) -> Markup:
+def nothing(devices: Sequence[Row], problem: str | None, data: Path, mqtt_port: int | None) -> Markup:
     """What stands in place of an empty list."""
     if devices:
         return empty("No device matches", "Search for part of an id, a model or a site, or choose All.")
     if problem:
         return empty("No devices to show", "The hub does not answer; this page goes on by itself when it is back.")
+    port = [] if mqtt_port in (None, GatewaySettings().port) else ["--hub-port", str(mqtt_port)]
     return empty(
         "No devices yet",
-        tag("span", "Simulate some: ", tag("code", "penstock simulate")),
-        tag("span", "Or read this machine's own sensors: ", tag("code", "penstock edge run")),
+        tag("span", "Simulate some: ", tag("code", called("simulate", *port, data=data))),
+        tag("span", "Or read this machine's own sensors: ", tag("code", called("edge", "run", *port, data=data))),
     )
 
 
@@ -151,18 +157,19 @@ def register(front: Callable[[], Front]) -> None:
         chosen = {"words": "", "only": "all"}
         with content():
             head = Live()
-            with ui.element("div").classes("tools"):
+            with ui.element("div").classes("tools") as tools:
                 words = search("Search devices, models, sites")
                 only = Choice("Show", FILTERS, "all")
             rows = Listing("Devices", COLUMNS, "fleet")
             blank = Live()
 
         async def refresh() -> Sequence[Answer]:
-            devices, latest, alarms, health = await asyncio.gather(
+            devices, latest, alarms, health, hub = await asyncio.gather(
                 asked.hub("/devices"),
                 asked.processors("/latest"),
                 asked.processors("/alarms", {"state": "open", "limit": 1000}),
                 asked.processors("/health"),
+                asked.hub("/health"),
             )
             every = devices.value["devices"] if devices.value else []
             now = latest.value["devices"] if latest.value else {}
@@ -177,7 +184,10 @@ def register(front: Callable[[], Front]) -> None:
                 return name, row(entry.device, latest_of, asked.trends, alarms=entry.alarms, now_ms=now_ms)
 
             rows.show([Entry(each, counts[each["device"]]) for each in by_urgency(shown, counts)], draw)
-            blank.show(Markup("<div></div>") if shown or devices.is_open else nothing(every, devices.problem))
+            tools.set_visibility(bool(every))
+            port = hub.value["mqtt"]["port"] if hub.value else None
+            hint = nothing(every, devices.problem, asked.backend.data, port)
+            blank.show(Markup("<div></div>") if shown or devices.is_open else hint)
             return devices, latest, alarms
 
         async def choose(name: str, value: str) -> None:

@@ -94,12 +94,14 @@ def _count_mark(count: int) -> Markup | None:
 
 
 def _verdict(ledger: Answer) -> Markup | None:
-    if ledger.value is None:
+    found = ledger.value
+    if ledger.is_open:
         return None
-    lost = ledger.value["totals"]["lost"]
-    good = ledger.value["balanced"]
-    if ledger.problem:
-        return tag("span", "unknown", class_="mark", title=ledger.problem)
+    if found is None or ledger.problem or found["verdict"] == "unknown":
+        why = ledger.problem or (found and found["processors_away"])
+        return tag("span", "unknown", class_="mark", title=f"What is stored is not known: {why}")
+    lost = found["totals"]["lost"]
+    good = found["verdict"] == "balanced"
     text = f"{number(lost)} lost" if good or lost else "unbalanced"
     return tag("span", text, class_="mark good" if good else "mark bad")
 

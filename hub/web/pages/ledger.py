@@ -31,8 +31,17 @@ KINDS = (
 ALWAYS = ("produced", "stored", "lost")
 RANGES_MAX = 50
 
+# what the hub alone can tell
+KINDS_KNOWN = (
+    ("logged", "Received", "on the hub's log; whether it is stored is not known"),
+    ("held", "Held", "in a device"),
+    *(each for each in KINDS if each[0] in ("thinned", "dropped")),
+)
+
 
 def amount(amounts: Amounts, kind: str) -> int:
+    if kind in ("held", "logged"):
+        return int(amounts["in_flight"][kind])
     if kind == "in_flight":
         return int(amounts["in_flight"]["held"] + amounts["in_flight"]["logged"])
     return int(amounts[kind])
@@ -44,6 +53,8 @@ class Entry(NamedTuple):
     account: Amounts
     earlier: bool
     """Whether the device has begun anew since."""
+    is_unknown: bool = False
+    """Whether nobody can say what is stored."""
 
 
 def _column(kind: str, title: str) -> Column[Entry]:
@@ -61,9 +72,8 @@ COLUMNS: tuple[Column[Entry], ...] = (
 def statement(ledger: Mapping[str, Any]) -> Markup:
     """The verdict in words, and the sum that proves it."""
     totals = ledger["totals"]
-    shown = [
-        (kind, title) for kind, title, _ in KINDS if kind in ("stored", "in_flight", "lost") or amount(totals, kind)
-    ]
+    kinds, always = (KINDS_KNOWN, "logged") if is_unknown(ledger) else (KINDS, ("stored", "in_flight", "lost"))
+    shown = [(kind, title) for kind, title, _ in kinds if kind in always or amount(totals, kind)]
     terms: list[Markup] = [_term("Produced", totals["produced"], "produced")]
     for index, (kind, title) in enumerate(shown):
         terms.append(tag("span", "+" if index else "=", class_="sign", aria_hidden="true"))
@@ -72,9 +82,14 @@ def statement(ledger: Mapping[str, Any]) -> Markup:
         "section",
         tag("h1", verdict(ledger)),
         tag("div", terms, class_="sum figures"),
-        bar(totals),
-        class_="statement" if ledger["balanced"] else "statement broken",
+        bar(totals, kinds),
+        class_="statement broken" if ledger["verdict"] == "not balanced" else "statement",
     )
+
+
+def is_unknown(ledger: Mapping[str, Any]) -> bool:
+    """Whether nobody can say what is stored, so that no figure of it may be shown."""
+    return bool(ledger["verdict"] == "unknown")
 
 
 def verdict(ledger: Mapping[str, Any]) -> str:
@@ -83,6 +98,10 @@ def verdict(ledger: Mapping[str, Any]) -> str:
         return f"{plural(totals['lost'], 'reading')} lost"
     if totals["duplicate_rows"]:
         return f"{plural(totals['duplicate_rows'], 'row')} stored twice"
+    if totals["conflicts"]:
+        return f"{plural(totals['conflicts'], 'reading')} under numbers that others have"
+    if is_unknown(ledger):
+        return "Not known just now"
     return "Every reading accounted for"
 
 
@@ -90,7 +109,7 @@ def _term(title: str, count: int, kind: str) -> Markup:
     return tag("div", tag("b", number(count)), tag("small", title), class_=f"term {kind}{'' if count else ' zero'}")
 
 
-def bar(totals: Amounts) -> Markup:
+def bar(totals: Amounts, kinds: Sequence[tuple[str, str, str]] = KINDS) -> Markup:
     """What became of all that was produced, to scale; what there is stays visible however little."""
     produced = max(1, totals["produced"])
     parts = [
@@ -100,10 +119,10 @@ def bar(totals: Amounts) -> Markup:
             style=f"flex-grow:{amount(totals, kind) / produced:.6f}",
             title=f"{title}: {number(amount(totals, kind))}",
         )
-        for kind, title, _ in KINDS
+        for kind, title, _ in kinds
         if amount(totals, kind)
     ]
-    said = ", ".join(f"{title.lower()} {number(amount(totals, kind))}" for kind, title, _ in KINDS)
+    said = ", ".join(f"{title.lower()} {number(amount(totals, kind))}" for kind, title, _ in kinds)
     return tag("div", parts, class_="bar", role="img", aria_label=f"Of {number(totals['produced'])} readings: {said}")
 
 
@@ -124,6 +143,14 @@ def explanations(ledger: Mapping[str, Any]) -> Markup:
         ),
     ]
     items += [(title, f"{meaning[0].upper()}{meaning[1:]}.") for kind, title, meaning in KINDS[2:5] if totals[kind]]
+    if totals["conflicts"]:
+        items.append(
+            (
+                "Conflicts",
+                f"{plural(totals['conflicts'], 'reading')} came under numbers that other readings have; they are kept "
+                "on the hub's log and not stored.",
+            )
+        )
     if ledger["undecodable"]:
         items.append(("Unreadable", f"{plural(ledger['undecodable'], 'frame')} in quarantine could not be counted."))
     return tag("dl", [tag("div", tag("dt", title), tag("dd", text)) for title, text in items], class_="notes")
@@ -145,43 +172,49 @@ def missing(accounts: Sequence[Amounts]) -> Markup:
     return tag("ul", rows, class_="missing")
 
 
-def row(account: Amounts, earlier: bool) -> Markup:
+def row(entry: Entry) -> Markup:
     """The account of one device and epoch."""
+    account, earlier, is_unknown = entry
     name = account["device"]
     link = tag("a", name, href=f"/devices/{quote(name, safe='')}", class_="stretch")
     note = tag("small", f"epoch {account['epoch']}" + (", before it began anew" if earlier else ""))
-    cells = [_cell(amount(account, kind), kind, title) for kind, title, _ in KINDS]
+    hidden = ("stored", "in_flight", "quarantined", "lost") if is_unknown else ()
+    cells = [_cell(None if kind in hidden else amount(account, kind), kind, title) for kind, title, _ in KINDS]
     return tag(
         "tr",
         tag("th", link, note, scope="row", class_="stacked"),
         tag("td", number(account["produced"]), class_="right", data_label="Produced"),
         cells,
         _cell(account["duplicates"], "duplicates", "Repeats"),
-        class_="bad" if account["lost"] or account["duplicate_rows"] else None,
+        class_="bad" if is_wrong(account) else None,
     )
 
 
-def _cell(count: int, kind: str, title: str) -> Markup:
-    """A figure; one that is 0 steps back, and where there is little room it goes unless it always matters."""
+def is_wrong(account: Amounts) -> bool:
+    return bool(account["lost"] or account["duplicate_rows"] or account["conflicts"])
+
+
+def _cell(count: int | None, kind: str, title: str) -> Markup:
+    """A figure, if it is known; one that is 0 steps back, and on a phone it goes unless it always matters."""
     classes = "right bad" if kind == "lost" and count else "right" if count else "right faint"
     if not count and kind not in ALWAYS:
         classes += " none"
-    return tag("td", number(count), class_=classes, data_label=title)
+    return tag("td", "–" if count is None else number(count), class_=classes, data_label=title)
 
 
-def entries(accounts: Sequence[Amounts], words: str = "") -> list[Entry]:
+def entries(accounts: Sequence[Amounts], words: str = "", *, is_unknown: bool = False) -> list[Entry]:
     """The accounts whose device has every word in its id; what is wrong comes first, then by name, newest first."""
     newest: dict[str, int] = {}
     for account in accounts:
         newest[account["device"]] = max(account["epoch"], newest.get(account["device"], 0))
     wanted = words.lower().split()
     found = [each for each in accounts if all(word in each["device"].lower() for word in wanted)]
-    found.sort(key=lambda each: (not (each["lost"] or each["duplicate_rows"]), each["device"], -each["epoch"]))
-    return [Entry(each, each["epoch"] < newest[each["device"]]) for each in found]
+    found.sort(key=lambda each: (not is_wrong(each), each["device"], -each["epoch"]))
+    return [Entry(each, each["epoch"] < newest[each["device"]], is_unknown) for each in found]
 
 
 def draw(entry: Entry) -> tuple[str, Markup]:
-    return f"{entry.account['device']}/{entry.account['epoch']}", row(entry.account, entry.earlier)
+    return f"{entry.account['device']}/{entry.account['epoch']}", row(entry)
 
 
 def top(answer: Answer) -> dict[str, Markup]:
@@ -203,10 +236,13 @@ def top(answer: Answer) -> dict[str, Markup]:
     if ledger["processors_away"]:
         parts["away"] = tag(
             "p",
-            "The processors are away: what the hub has received counts as in flight until they are back.",
-            class_="hint",
+            "The processors do not answer: what the hub has received is on its log, and whether it is stored will be "
+            "known when they are back.",
+            class_="hint over",
         )
-    return {**parts, "notes": explanations(ledger)}
+    else:
+        parts["notes"] = explanations(ledger)
+    return parts
 
 
 def register(front: Callable[[], Front]) -> None:
@@ -226,7 +262,7 @@ def register(front: Callable[[], Front]) -> None:
             answer = await asked.ledger()
             found = answer.value["accounts"] if answer.value else []
             head.show(top(answer))
-            shown = entries(found, chosen["words"])
+            shown = entries(found, chosen["words"], is_unknown=answer.value is not None and is_unknown(answer.value))
             accounts.show(shown, draw)
             tools.set_visibility(len({each["device"] for each in found}) > 1)
             nothing = empty("No device matches", "Search for part of a device's id.")
