@@ -30,6 +30,7 @@ ROUNDS = 3000
 DEVICES = 5000
 RUNS = 3
 SETTLE_S = 1.0
+SLOW_SYNC_S = 0.1
 
 
 class Load(NamedTuple):
@@ -72,6 +73,12 @@ def run() -> Iterator[Line]:
             name=f"gateway/command/{name}", value=_at(ours_ms, place), unit="ms", peer="mosquitto",
             peer_value=_at(theirs_ms, place), note="QoS 1, hub to device and its result back to the hub",
         )  # fmt: skip
+    behind = _behind()
+    yield Line(
+        name="gateway/behind/rss", value=behind.grown_bytes / 1e6, unit="MB",
+        note=f"most that memory grew while a disk with syncs of {SLOW_SYNC_S * 1e3:.0f} ms took {behind.per_s:,.0f} "
+        f"messages/s of 32 KiB, 64 MB in flight; reading was stopped {behind.pauses} times",
+    )  # fmt: skip
     idle_bytes, again_s = _our_devices()
     peer_bytes, peer_s = _their_devices()
     yield Line(
@@ -108,6 +115,10 @@ class Process:
         self._process = subprocess.Popen(
             [sys.executable, "-m", *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+
+    @property
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
 
     def line(self) -> str:
         assert self._process.stdout is not None
@@ -211,6 +222,32 @@ def _their_rounds() -> list[float]:
             hub.sock.sendall(acks)
         hub.sock.close()
         return latencies_ms
+
+
+class Behind(NamedTuple):
+    """How the gateway bears a disk that is 100 times too slow."""
+
+    grown_bytes: int
+    per_s: float
+    pauses: int
+
+
+def _behind() -> Behind:
+    connections, in_flight, size, messages = 20, 100, 32_768, 12_000
+    with (
+        tempfile.TemporaryDirectory(prefix="penstock-bench-") as directory,
+        _process("benchmarks.gateway_server", directory, str(SLOW_SYNC_S)) as server,
+    ):
+        port, before = int(server.line()), int(server.ask("rss"))
+        started = time.perf_counter()
+        most = before
+        numbers = map(str, (port, connections, in_flight, size, messages))
+        with _process("benchmarks.mqtt_peer", "publish", *numbers) as publisher:
+            while not publisher.has_ended:
+                most = max(most, int(server.ask("rss")))
+                time.sleep(0.05)
+        elapsed_s = time.perf_counter() - started
+        return Behind(most - before, messages / elapsed_s, int(server.ask("counters")["reading_pauses"]))
 
 
 def _our_devices() -> tuple[float, float]:

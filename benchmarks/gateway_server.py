@@ -1,4 +1,4 @@
-"""python -m benchmarks.gateway_server DIRECTORY: the gateway as in the hub, as a process of its own.
+"""python -m benchmarks.gateway_server DIRECTORY [SYNC_S]: the gateway as in the hub, as a process of its own.
 
 All of it is on: users' rules, sessions that survive a restart, limits, counters. Its intake makes a record of each
 message on the event log, and the hub's journal tells when that is on disk; what the hub makes of frames is left out,
@@ -6,7 +6,8 @@ because the peer makes nothing of them either.
 
 Prints its port. Then each line on its standard input is a job: `rounds DEVICE N` sends the device N commands, one after
 the other, and prints the milliseconds from each to its result, as JSON; `cpu` prints the CPU seconds it has used, `rss`
-its resident bytes. It ends with its input.
+its resident bytes, `counters` what the gateway counted. With SYNC_S each sync of the disk takes that long. It ends with
+its input.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from hub.journal import Journal
 from hub.projections import Projections
 from hub.session_log import SessionLog
 from streams.clock import SystemClock
-from streams.files import DiskFiles
+from streams.files import DiskFile, DiskFiles
 from streams.log import EventLog, LogSettings
 from streams.names import COMMAND, FRAMES, RESULTS, SESSIONS, STATE, TELEMETRY, topic
 from streams.record import NewRecord
@@ -81,12 +82,32 @@ def rss_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-async def serve(directory: Path) -> None:
+class SlowFile(DiskFile):
+    """A file whose syncs take their time."""
+
+    sync_s = 0.0
+
+    def sync(self) -> None:
+        super().sync()
+        time.sleep(self.sync_s)
+
+
+class SlowFiles(DiskFiles):
+    """A disk that is far too slow."""
+
+    def open(self, path: Path, *, write: bool = False, create: bool = False) -> DiskFile:
+        file = super().open(path, write=write, create=create)
+        return SlowFile(path, file.fileno())
+
+
+async def serve(directory: Path, sync_s: float) -> None:
     clock = SystemClock()
+    SlowFile.sync_s = sync_s
+    files = SlowFiles() if sync_s else DiskFiles()
     journal = Journal(Projections(directory, DiskFiles(), []), clock=clock, react=lambda _: None)
     streams = {TELEMETRY: LogSettings(segment_bytes=1 << 30), SESSIONS: LogSettings()}
     log = EventLog.open(
-        directory / "log", streams, files=DiskFiles(), clock=clock, on_commit=journal.on_commit, owner="benchmark"
+        directory / "log", streams, files=files, clock=clock, on_commit=journal.on_commit, owner="benchmark"
     )
     journal.attach(log)
     intake, settings = LogIntake(journal), GatewaySettings(port=0)
@@ -109,6 +130,8 @@ async def serve(directory: Path) -> None:
             case ["rss"]:
                 gc.collect()
                 answer = rss_bytes()
+            case ["counters"]:
+                answer = gateway.counters
             case _:
                 raise SystemExit(f"there is no job {line!r}")
         print(json.dumps(answer), flush=True)
@@ -119,4 +142,4 @@ async def serve(directory: Path) -> None:
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=fast_loop()) as runner:
-        runner.run(serve(Path(sys.argv[1])))
+        runner.run(serve(Path(sys.argv[1]), float(sys.argv[2]) if sys.argv[2:] else 0.0))

@@ -395,7 +395,7 @@ class Broker:
                 properties = {**common, Property.SUBSCRIPTION_IDENTIFIER: list(match.identifiers)}
             retain = packet.retain and match.retain_as_published
             session = self._sessions[client_id]
-            message = Outgoing(topic, packet.payload, qos, retain, properties, expires_ns)
+            message = Outgoing(topic, packet.payload, qos, retain, properties, expires_ns, share=match.share)
             if not self._enqueue(session, message):
                 continue
             given.append((connection, session, message))
@@ -805,12 +805,36 @@ class Broker:
         self._absent.pop(client_id, None)
         self._sessions.pop(client_id, None)
         self._to_settle.pop(client_id, None)
-        session.discard()
+        for message in session.discard():
+            if message.share is not None and message.qos == 1:
+                self._share_again(message.share, message)
         pending = self._wills.get(client_id)
         if pending is not None:
             self._publish_will(pending.client, pending.will)
         if session.logged:
             self.keep([Ended(client_id)])
+
+    def _share_again(self, share: str, message: Outgoing) -> None:
+        """Give another holder of a shared subscription what the one before did not acknowledge (5.0, 4.8.2)."""
+        found = self._tree.match_share(share, self._connected.__contains__)
+        if found is None:
+            return
+        client_id, held = found
+        session, connection = self._sessions[client_id], self._connected.get(client_id)
+        properties = {name: value for name, value in message.properties.items() if name not in _NOT_ROUTED}
+        if held.identifier is not None:
+            properties[Property.SUBSCRIPTION_IDENTIFIER] = [held.identifier]
+        again = Outgoing(
+            message.topic, message.payload, min(1, held.options.qos), message.retain, properties, message.expires_ns,
+            share=share,
+        )  # fmt: skip
+        if (connection is None and not again.qos) or not self._enqueue(session, again):
+            return
+        if again.qos and session.kept:
+            again.logged = True
+            self.keep([self._queued(client_id, again)])
+        if connection is not None:
+            connection.pump()
 
     # -- a restart of the hub ----------------------------------------------------------------------------------------
 

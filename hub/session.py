@@ -36,6 +36,8 @@ class Outgoing:
     expires_ns: int | None = None
     """Monotonic time after which it is not sent any more."""
     on_delivered: OnDelivered | None = None
+    share: str | None = None
+    """The shared subscription that it came by: when this client does not come back, another one gets it."""
     packet_id: int = 0
     logged: bool = False
     """The log of sessions has it, and must be told when it is settled."""

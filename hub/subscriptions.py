@@ -26,6 +26,8 @@ class Match:
     retain_as_published: bool
     no_local: bool
     identifiers: tuple[int, ...] = ()
+    share: str | None = None
+    """The shared subscription, when it is the only one that fits."""
 
 
 @dataclass(slots=True)
@@ -130,6 +132,18 @@ class SubscriptionTree:
                 _merge(found, client_id, group.holders[client_id])
         return found
 
+    def match_share(self, shared_filter: str, is_connected: Callable[[str], bool]) -> tuple[str, Held] | None:
+        """Whose turn it is in one shared subscription; None when nobody holds it any more."""
+        share, levels = parse_filter(shared_filter)
+        node: _Node | None = self._root
+        for level in levels:
+            node = node.children.get(level) if node is not None else None
+        group = node.shared.get(share) if node is not None and share is not None else None
+        if group is None:
+            return None
+        client_id = group.next(is_connected)
+        return client_id, group.holders[client_id]
+
     def qos_of(self, client_id: str, topic: str) -> int | None:
         """The highest QoS of this client's own subscriptions that fit, None when none does."""
         return max((node.direct[client_id].options.qos for node in self._nodes(topic) if client_id in node.direct),
@@ -176,7 +190,8 @@ def _merge(found: dict[str, Match], client_id: str, held: Held) -> None:
     before = found.get(client_id)
     identifiers = (held.identifier,) if held.identifier is not None else ()
     if before is None:
-        found[client_id] = Match(options.qos, options.retain_as_published, options.no_local, identifiers)
+        share = options.topic_filter if options.topic_filter.startswith("$share/") else None
+        found[client_id] = Match(options.qos, options.retain_as_published, options.no_local, identifiers, share)
         return
     found[client_id] = Match(
         max(before.qos, options.qos),

@@ -687,3 +687,112 @@ def test_damaged_packets_are_answered_alike_however_they_are_cut(seed: int) -> N
 @pytest.mark.parametrize("number", range(len(list(good_streams()))))
 def test_good_packets_are_answered_alike_however_they_are_cut(number: int) -> None:
     check_stream(list(good_streams())[number])
+
+
+# -- limits ------------------------------------------------------------------------------------------------------------
+
+
+def test_of_too_many_connections_that_say_nothing_the_oldest_is_closed() -> None:
+    world = World(half_open_max=3)
+    welcome = world.client("welcome")
+    silent = [MemoryClient(world, 4) for _ in range(5)]
+    assert [each.closed for each in silent] == [True, True, False, False, False]
+    assert world.counters["refused_half_open"] == 2
+    assert not welcome.closed
+    silent[4].send(Connect("late"))
+    assert isinstance(silent[4].read_one(Connack), Connack)
+
+
+def test_a_client_that_sends_more_than_it_may_is_read_from_more_slowly_and_loses_nothing() -> None:
+    world = World(client_messages_per_s_max=10)
+    client, other = world.client("c"), world.client("d")
+    for n in range(1, 31):
+        client.publish("penstock/v1/c/frames", b"%d" % n, 1, n)
+    assert len(world.intake.taken) == 30, "what was read is taken"
+    assert not client.link.reading
+    assert other.link.reading
+    world.pass_time(1.5)
+    assert not client.link.reading, "30 messages are 3 s of it, one of them free"
+    world.pass_time(1.5)
+    assert client.link.reading
+    assert world.counters["rate_pauses"] == 1
+
+
+def test_a_packet_above_the_limit_is_refused_before_it_is_there_and_counted() -> None:
+    world = World(packet_bytes_max=1024)
+    client = world.client(version=5)
+    client.send_bytes(encode(Publish("a", bytes(1000), 1, 1), 5))
+    assert not client.closed
+    client.send_bytes(encode(Publish("a", bytes(2000), 1, 2), 5)[:5])
+    assert client.read()[-1].reason == Reason.PACKET_TOO_LARGE  # type: ignore[union-attr]
+    assert world.counters["oversized_packets"] == 1
+
+
+def test_a_hub_that_is_behind_lets_its_clients_send_less_at_once() -> None:
+    world = World(undurable_bytes_max=1 << 16, receive_maximum=100)
+    assert world.connect("a", 5)[1].properties[Property.RECEIVE_MAXIMUM] == 100
+    world.intake.prompt = False
+    world.client("w").publish("penstock/v1/w/frames", bytes(1 << 15), 1, 1)
+    assert world.connect("b", 5)[1].properties[Property.RECEIVE_MAXIMUM] == 50
+    world.broker.add_undurable(1 << 20)
+    assert world.connect("c", 5)[1].properties[Property.RECEIVE_MAXIMUM] == 1
+
+
+def test_what_only_explains_is_left_out_where_it_does_not_fit() -> None:
+    client = World().client("c", 5, properties={Property.MAXIMUM_PACKET_SIZE: 30})
+    client.publish("penstock/v1/somebody-else/frames", b"x", 1, 1)
+    assert client.read() == [Acknowledge(PacketType.PUBACK, 1, Reason.NOT_AUTHORIZED)]
+    client.send_bytes(b"\x00\x00")
+    assert client.read() == [Disconnect(Reason.MALFORMED_PACKET)]
+
+
+def test_a_client_that_wants_no_reasons_gets_none_with_its_acknowledgements() -> None:
+    client = World().client("c", 5, properties={Property.REQUEST_PROBLEM_INFORMATION: 0})
+    client.publish("penstock/v1/d/frames", b"x", 1, 1)
+    assert client.read() == [Acknowledge(PacketType.PUBACK, 1, Reason.NOT_AUTHORIZED)]
+
+
+def test_topics_are_sent_once_to_a_client_that_takes_aliases() -> None:
+    world = World()
+    reader, writer = world.client("reader", 5, properties={Property.TOPIC_ALIAS_MAXIMUM: 2}), world.client("writer")
+    reader.subscribe("#", qos=1)
+    for topic in ("a", "b", "a", "c", "c"):
+        writer.publish(topic, b"x", 1)
+    found = [(each.topic, each.properties.get(Property.TOPIC_ALIAS)) for each in reader.messages()]
+    assert found == [("a", 1), ("b", 2), ("", 1), ("c", None), ("c", None)]
+
+
+def test_a_question_and_its_answer_find_each_other() -> None:
+    world = World()
+    asker, answerer = world.client("asker", 5), world.client("answerer", 5)
+    asker.subscribe("answers/asker")
+    answerer.subscribe("questions")
+    given = {Property.RESPONSE_TOPIC: "answers/asker", Property.CORRELATION_DATA: b"\x00\x01"}
+    asker.publish("questions", b"?", properties=given)
+    [question] = answerer.messages()
+    assert question.properties == given
+    answerer.publish(
+        str(question.properties[Property.RESPONSE_TOPIC]),
+        b"!",
+        properties={Property.CORRELATION_DATA: question.properties[Property.CORRELATION_DATA]},
+    )
+    [answer] = asker.messages()
+    assert (answer.payload, answer.properties) == (b"!", {Property.CORRELATION_DATA: b"\x00\x01"})
+
+
+def test_what_is_shared_goes_to_another_when_its_holder_is_gone_for_good() -> None:
+    world = World()
+    kept = {"version": 5, "clean_start": False, "properties": {EXPIRY: 60}}
+    first, second = world.client("first", **kept), world.client("second", **kept)
+    for each in (first, second):
+        each.subscribe("$share/g/a", qos=2)
+    writer = world.client("writer")
+    for n, qos in enumerate((1, 1, 2, 2), 1):
+        writer.publish("a", b"%d" % n, qos, n)
+    assert len(first.messages()) == 2
+    [one, two] = second.messages()
+    first.vanish()
+    assert second.messages() == [], "its holder may come back"
+    world.pass_time(61)
+    assert second.payloads() == [b"1"], "of QoS 1; of QoS 2 it might be there already (5.0, 4.8.2)"
+    assert (one.payload, two.payload) == (b"2", b"4")

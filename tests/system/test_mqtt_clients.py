@@ -56,7 +56,8 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     for number, (plain, web, secure) in enumerate((("tcp", "ws", "false"), ("tcp2", "wss", "true"))):
         data = directory / str(number)
         data.mkdir()
-        command = [sys.executable, "-m", "penstock", "hub", "run", "--data", str(data), "--mqtt-port", str(ports[plain]),
+        command = [sys.executable, "-m", "penstock", "hub", "run", "--data", str(data),
+                   "--mqtt-port", str(ports[plain]),
                    "--mqtt-tls-certificate", str(directory / "hub.pem"), "--mqtt-websocket-port", str(ports[web]),
                    "--mqtt-websocket-tls", secure]  # fmt: skip
         if number == 0:
