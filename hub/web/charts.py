@@ -101,7 +101,12 @@ def data(series: Series, alarms: Iterable[Alarm], *, start_ms: float, end_ms: fl
     return {
         "xAxis": {"min": start_ms, "max": end_ms},
         "series": [
-            {**band, "id": "low", "data": [[row[0], row[2]] for row in rows]},
+            {
+                **band,
+                "id": "low",
+                "data": [[row[0], row[2]] for row in rows],
+                "markArea": {"silent": True, "data": _bad_areas(series, start_ms, end_ms)},
+            },
             {
                 **band,
                 "id": "high",
@@ -119,6 +124,22 @@ def data(series: Series, alarms: Iterable[Alarm], *, start_ms: float, end_ms: fl
             },
         ],
     }
+
+
+def _bad_areas(series: Series, start_ms: float, end_ms: float) -> list[list[dict[str, Any]]]:
+    """Grey where the device itself calls its readings bad; those that follow one another are one area."""
+    bucket_ms = series["bucket_ns"] / 1e6
+    runs: list[list[float]] = []
+    for first_ms in (time_ns / 1e6 for time_ns in series["bad_ns"]):
+        if runs and first_ms - runs[-1][1] <= bucket_ms:
+            runs[-1][1] = first_ms + bucket_ms
+        else:
+            runs.append([first_ms, first_ms + bucket_ms])
+    return [
+        _shaded(max(first, start_ms), min(last, end_ms), "bad", GREY, start_ms, end_ms)
+        for first, last in runs
+        if last > start_ms and first < end_ms
+    ]
 
 
 def _height(low: float | None, high: float | None) -> float | None:
@@ -153,12 +174,15 @@ def overlapping(alarms: Iterable[Alarm], *, start_ms: float, end_ms: float) -> l
 
 
 def _area(alarm: Alarm, start_ms: float, end_ms: float) -> list[dict[str, Any]]:
-    """A shaded span, at least a sliver wide, with a label if there is room."""
-    span_ms = end_ms - start_ms
     first = max(start_ms, alarm["opened_ns"] / 1e6)
     last = end_ms if alarm["closed_ns"] is None else min(end_ms, alarm["closed_ns"] / 1e6)
+    return _shaded(first, last, alarm["detector"], ALARM.get(alarm["kind"], GREY), start_ms, end_ms)
+
+
+def _shaded(first: float, last: float, name: str, colour: str, start_ms: float, end_ms: float) -> list[dict[str, Any]]:
+    """A shaded span, at least a sliver wide, with a label if there is room."""
+    span_ms = end_ms - start_ms
     last = max(last, first + span_ms * SLIVER_SHARE)
-    colour = ALARM.get(alarm["kind"], GREY)
     label = {
         "show": last - first >= span_ms * LABEL_SHARE,
         "position": "insideTop",
@@ -167,4 +191,4 @@ def _area(alarm: Alarm, start_ms: float, end_ms: float) -> list[dict[str, Any]]:
         "fontFamily": "Inter",
     }
     style = {"color": colour, "opacity": 0.16}
-    return [{"xAxis": first, "name": alarm["detector"], "label": label, "itemStyle": style}, {"xAxis": last}]
+    return [{"xAxis": first, "name": name, "label": label, "itemStyle": style}, {"xAxis": last}]

@@ -61,6 +61,7 @@ class Series(Shape):
     min: list[float | None]
     max: list[float | None]
     count: list[int]
+    bad_ns: list[int] = Field(description="The buckets in which the device itself calls a reading bad.")
     bucket_ns: int
 
 

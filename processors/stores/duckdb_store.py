@@ -13,7 +13,7 @@ from processors.rows import Rows
 from processors.settings import StoreSettings
 from processors.stores.state_file import StateFile
 from processors.stores.store import State
-from streams.frames import KIND_CODES, Kind
+from streams.frames import KIND_CODES, Kind, Quality
 
 LATEST_HORIZON_NS = 6 * 3600 * 1_000_000_000
 
@@ -87,8 +87,16 @@ class DuckDBStore:
             AND isfinite(value) GROUP BY bucket ORDER BY bucket""",
             {"series": number, "start": start_ns, "end": end_ns, "bucket": bucket_ns},
         )
+        bad = self._file.query(
+            """SELECT DISTINCT time_ns // $bucket * $bucket AS bucket FROM readings
+            WHERE series = $series AND time_ns >= $start AND time_ns < $end AND quality = $bad ORDER BY bucket""",
+            {"series": number, "start": start_ns, "end": end_ns, "bucket": bucket_ns, "bad": Quality.BAD.value},
+        )
         names = ("time_ns", "mean", "min", "max", "count")
-        return {name: [row[at] for row in found] for at, name in enumerate(names)}
+        return {
+            **{name: [row[at] for row in found] for at, name in enumerate(names)},
+            "bad_ns": [row[0] for row in bad],
+        }
 
     def readings(self, device: str, *, start_ns: int, end_ns: int, limit: int) -> dict[str, list[Any]]:
         found = self._file.query(

@@ -9,7 +9,7 @@ import numpy as np
 
 from processors.stores.influx_server import InfluxServer, identifier, literal
 from processors.stores.line_protocol import READING
-from streams.frames import Kind
+from streams.frames import Kind, Quality
 
 _COLUMNS = ("metric", "value", "integer", "text", "time_ns", "quality", "epoch", "sequence")
 
@@ -17,13 +17,20 @@ _COLUMNS = ("metric", "value", "integer", "text", "time_ns", "quality", "epoch",
 def buckets(
     server: InfluxServer, device: str, metric: str, *, start_ns: int, end_ns: int, bucket_ns: int
 ) -> dict[str, list[Any]]:
-    """Mean, minimum, maximum and count of a series; buckets begin at multiples of `bucket_ns`."""
+    """Mean, minimum, maximum and count of a series, and where readings are bad; buckets begin at multiples of
+    `bucket_ns`.
+    """
     where = f"{_is('device', device)} AND {_is('metric', metric)} AND {_between(start_ns, end_ns)}"
     rest = f"GROUP BY time({bucket_ns}ns) fill(none)"
     wanted = "MEAN(value), MIN(value), MAX(value), COUNT(value)"
     names = ("time_ns", "mean", "min", "max", "count")
-    found: dict[str, list[Any]] = {name: [] for name in names}
-    for _, series in server.ask(f'SELECT {wanted} FROM "{READING}" WHERE {where} {rest}'):
+    found: dict[str, list[Any]] = {name: [] for name in (*names, "bad_ns")}
+    means = f'SELECT {wanted} FROM "{READING}" WHERE {where} {rest}'
+    bad = f'SELECT COUNT(quality) FROM "{READING}" WHERE {where} AND quality = {Quality.BAD.value} {rest}'
+    for statement, series in server.ask(f"{means}; {bad}"):
+        if statement == 1:
+            found["bad_ns"] += [time_ns for time_ns, count in series["values"] if count]
+            continue
         whole = [row for row in series["values"] if None not in row]  # a bucket that is written just now is not
         for name, column in zip(names, zip(*whole)):
             found[name] += column if name in ("time_ns", "count") else map(float, column)

@@ -50,7 +50,10 @@ class Store(Protocol):
     def series(
         self, number: int, *, device: str, metric: str, start_ns: int, end_ns: int, bucket_ns: int
     ) -> dict[str, list[Any]]:
-        """Buckets of a series in [start_ns, end_ns): lists time_ns, mean, min, max, count."""
+        """Buckets of a series in [start_ns, end_ns): lists time_ns, mean, min, max, count.
+
+        `bad_ns` lists the buckets in which the device itself calls a reading bad, with or without a value.
+        """
         ...
 
     def readings(self, device: str, *, start_ns: int, end_ns: int, limit: int) -> dict[str, list[Any]]:

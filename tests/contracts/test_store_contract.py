@@ -243,7 +243,23 @@ def test_buckets_of_a_series(home: Home, bucket_s: int) -> None:
 def test_whole_numbers_and_switches_can_be_drawn(home: Home, value: int, number: float) -> None:
     home.store.commit(Maker().chunk([Reading(sequence=0, value=value)]))
     found = home.store.series(0, device=DEVICE, metric="oil.pressure", start_ns=NOON, end_ns=NOON + 1, bucket_ns=SECOND)
-    assert found == {"time_ns": [NOON], "mean": [number], "min": [number], "max": [number], "count": [1]}
+    assert found == {
+        "time_ns": [NOON], "mean": [number], "min": [number], "max": [number], "count": [1], "bad_ns": []
+    }  # fmt: skip
+
+
+def test_where_the_device_calls_a_reading_bad_is_told_with_or_without_a_value(home: Home) -> None:
+    bad = {2: 5.0, 7: float("nan"), 30: 5.0}
+    readings = [
+        Reading(sequence=n, value=bad.get(n, 1.0), quality=2 if n in bad else n % 2, time_ns=NOON + n * SECOND)
+        for n in range(40)
+    ]
+    home.store.commit(Maker().chunk(readings))
+    found = home.store.series(
+        0, device=DEVICE, metric="oil.pressure", start_ns=NOON, end_ns=NOON + 30 * SECOND, bucket_ns=SECOND
+    )
+    assert [(each - NOON) // SECOND for each in found["bad_ns"]] == [2, 7]
+    assert len(found["time_ns"]) == 29, "a value counts, however bad; what is none does not"
 
 
 def test_alarms_newest_first(home: Home) -> None:

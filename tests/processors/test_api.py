@@ -122,6 +122,7 @@ async def test_series(world: World) -> None:
         "min": [1.0, 3.0],
         "max": [2.0, 50.0],
         "count": [2, 2],
+        "bad_ns": [],
     }
     nothing = await world.get("/series", device="d", metric="level", start_ns=0, end_ns=1)
     assert (nothing["time_ns"], nothing["bucket_ns"]) == ([], 1)

@@ -94,6 +94,7 @@ def series(**changes: Any) -> dict[str, Any]:
         "min": [199.0, 200.0],
         "max": [201.0, 202.0],
         "count": [1, 1],
+        "bad_ns": [],
         "bucket_ns": 10**9,
         **changes,
     }

@@ -47,6 +47,20 @@ def test_what_is_older_than_the_chart_is_left_out() -> None:
     assert len(line(drawn([-400, -399, -2, -1]), "mean")["data"]) == 2  # type: ignore[arg-type]
 
 
+def bad(*seconds: int, bucket_s: int = 1) -> list[tuple[float, float]]:
+    """Where it is grey, in seconds from now."""
+    made = series(bad_ns=[NOW_NS + each * SECOND for each in seconds], bucket_ns=bucket_s * SECOND)
+    shown = charts.data(made, [], start_ms=NOW_MS - 300_000, end_ms=NOW_MS, step=False)
+    marked = line(shown, "low")["markArea"]["data"]  # type: ignore[index]
+    return [((first["xAxis"] - NOW_MS) / 1000, (last["xAxis"] - NOW_MS) / 1000) for first, last in marked]
+
+
+def test_bad_readings_are_grey_and_those_in_a_row_are_one_area() -> None:
+    assert bad() == []
+    assert bad(-20, -19, -18, -10, -9) == [(-20, -17), (-10, -8)]
+    assert bad(-400, -303, bucket_s=5) == [(-300, -298)]
+
+
 def areas(*alarms: dict[str, object]) -> list[list[dict[str, object]]]:
     return line(drawn([-1], *alarms), "mean")["markArea"]["data"]  # type: ignore[index,no-any-return]
 

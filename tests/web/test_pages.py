@@ -232,10 +232,22 @@ class TestDevice:
 
     def test_values_follow_the_resolution_and_can_be_charted(self) -> None:
         series = device_page.series_of(device())
-        shown = device_page.value_row(series[1], {"value": 201.0}, drawn=False, alarms=1)
+        shown = device_page.value_row(series[1], {"value": 201.0, "quality": "good"}, drawn=False, alarms=1)
         assert text(shown) == "oil.pressure 1 201.0 bar Show" and 'data-pick="oil.pressure"' in shown
-        assert text(device_page.value_row(series[0], {"value": 1.0}, drawn=True, alarms=0)) == "running on Hide"
-        assert "data-pick" not in device_page.value_row(series[3], {"value": "on"}, drawn=False, alarms=0)
+        assert (
+            text(device_page.value_row(series[0], {"value": 1.0, "quality": "good"}, drawn=True, alarms=0))
+            == "running on Hide"
+        )
+        assert "data-pick" not in device_page.value_row(
+            series[3], {"value": "on", "quality": "good"}, drawn=False, alarms=0
+        )
+
+    def test_what_the_device_calls_bad_is_marked(self) -> None:
+        entry = device_page.series_of(device())[1]
+        bad = {"value": None, "quality": "bad"}
+        assert text(device_page.value_row(entry, bad, drawn=False, alarms=0)) == "oil.pressure bad – Show"
+        assert text(device_page.chart_head(entry, bad, [])) == "oil.pressure bad –"
+        assert "bad" not in device_page.chart_head(entry, {"value": 1.0, "quality": "uncertain"}, [])
 
     def test_while_the_hub_is_away_nothing_is_called_online(self) -> None:
         assert "online" in text(device_page.title("press-001", answer(device()), NOW_MS))
@@ -249,8 +261,8 @@ class TestDevice:
         for shown in (
             device_page.identity(each),
             device_page.title(EVIL, answer(each), NOW_MS),
-            device_page.value_row(entry, {"value": EVIL}, drawn=True, alarms=0),
-            device_page.chart_head(entry, {"value": EVIL}, [alarm(detector=EVIL)]),
+            device_page.value_row(entry, {"value": EVIL, "quality": "good"}, drawn=True, alarms=0),
+            device_page.chart_head(entry, {"value": EVIL, "quality": "good"}, [alarm(detector=EVIL)]),
         ):
             assert "<img" not in shown
 

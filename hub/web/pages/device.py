@@ -114,7 +114,10 @@ def value_row(entry: Row, reading: Row | None, *, drawn: bool, alarms: int) -> M
             "button", word, type="button", class_="small", data_pick=name, aria_pressed="true" if drawn else "false",
             aria_label=f"{word} the chart of {name}",
         )  # fmt: skip
-    mark = tag("span", number(alarms), class_="mark alarm", title=plural(alarms, "open alarm")) if alarms else None
+    mark = [
+        tag("span", number(alarms), class_="mark alarm", title=plural(alarms, "open alarm")) if alarms else None,
+        bad_mark(reading),
+    ]
     return tag(
         "tr",
         tag("th", tag("span", name), " ", mark, tag("small", about) if about else None, scope="row", class_="stacked"),
@@ -123,10 +126,18 @@ def value_row(entry: Row, reading: Row | None, *, drawn: bool, alarms: int) -> M
     )
 
 
+def bad_mark(reading: Row | None) -> Markup | None:
+    """Says that the device itself does not trust its reading."""
+    if reading is None or reading["quality"] != "bad":
+        return None
+    return tag("span", "bad", class_="mark", title="the device itself calls this reading bad")
+
+
 def chart_head(entry: Row, reading: Row | None, alarms: Sequence[Row]) -> Markup:
     """The title of a chart: the series, what it is now, and whether something is wrong."""
     text, unit = of_series(entry, reading["value"] if reading else None)
-    wrong = [tag("span", alarm["detector"], class_=f"mark alarm {alarm['kind']}") for alarm in alarms]
+    wrong = [bad_mark(reading)]
+    wrong += [tag("span", alarm["detector"], class_=f"mark alarm {alarm['kind']}") for alarm in alarms]
     return tag(
         "div",
         tag("h2", entry["name"]),
