@@ -78,7 +78,7 @@ class Accounts:
                 self._receive(event)
             case AccountEvent():
                 self._refused.pop(event.device, None)
-                self._account(event.device, event.accounts)
+                self._account(event)
             case StateEvent():
                 if event.online and event.boot is not None:
                     self._starts.setdefault(event.device, Starts()).on_birth(event.boot, event.time_ms)
@@ -173,9 +173,10 @@ class Accounts:
         if book.receive(header.sequence, header.sequence + header.count, event.checksum):
             self._conflict_ms[event.device] = max(event.time_ms, self._conflict_ms.get(event.device, 0))
 
-    def _account(self, device: str, accounts: tuple[Account, ...]) -> None:
+    def _account(self, event: AccountEvent) -> None:
+        device, accounts = event.device, event.accounts
         for account in accounts:
-            _adopt(self._book(device, account.epoch), account)
+            _adopt(self._book(device, account.epoch), account, event.time_ms)
         for epoch in self._books[device].keys() - {account.epoch for account in accounts}:
             if epoch < accounts[0].epoch:
                 self._books[device][epoch].closed = True
@@ -184,13 +185,13 @@ class Accounts:
         return self._books.setdefault(device, {}).setdefault(epoch, Book())
 
 
-def _adopt(book: Book, account: Account) -> None:
+def _adopt(book: Book, account: Account, now_ms: int) -> None:
     book.closed = False
-    if book.account is None or account.produced >= book.account.produced or _disproves(book, account):
+    if book.account is None or account.produced >= book.account.produced or _disproves(book, account, now_ms):
         book.account = account
 
 
-def _disproves(book: Book, account: Account) -> bool:
+def _disproves(book: Book, account: Account, now_ms: int) -> bool:
     """Whether an account that claims less shows that the one before it was wrong.
 
     It may be an older one that comes late, or that of a device that was set back: then the one before it stands. It was
@@ -198,8 +199,8 @@ def _disproves(book: Book, account: Account) -> bool:
     """
     before = book.account
     assert before is not None
-    if account.time_ms is None or before.time_ms is None or account.time_ms <= before.time_ms:
-        return False
+    if account.time_ms is not None and account.time_ms <= (before.time_ms or 0) <= now_ms:
+        return False  # it comes late
     unknown = SequenceSet([(account.produced, before.produced)])
     for start, stop in before.held:
         unknown.remove(start, stop)

@@ -32,6 +32,7 @@ def ledger(data: DataOption = None, as_json: JsonOption = False) -> None:
 
 
 COLUMNS = ("produced", "stored", "declared", "in flight", "lost", "stored twice")
+CONFLICTS_SHOWN = 20
 DECLARED = ("thinned", "dropped", "quarantined")
 
 
@@ -45,8 +46,9 @@ def _show(answer: dict[str, Any]) -> None:
     for name in DECLARED:
         if totals[name]:
             console.print(f"{count(totals[name])} declared as {name}")
-    if totals["conflicts"]:
-        console.print(f"{count(totals['conflicts'])} came under numbers that other readings have, and are not stored")
+    for each in [each for each in accounts if each["conflicts"]][:CONFLICTS_SHOWN]:
+        told = f"{each['device']}: {count(each['conflicts'])} came under numbers that other readings have"
+        console.print(f"{escape(told)}; they are on the hub's log and not stored", soft_wrap=True)
     if answer["undecodable"]:
         console.print(f"{_messages(answer)} cannot be read (see `penstock quarantine list`)")
     if answer["processors_away"] is not None:

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.account import PRODUCED_MAX
 from hub.accounts import FRAMES_REMEMBERED, PROBLEM_MS, Accounts
-from hub.events import Event, FrameEvent
+from hub.events import AccountEvent, Event, FrameEvent
 from hub.ledger import reconcile
+from streams.record import NewRecord
+from tests.hub import records
 from tests.hub.records import NOW_MS, account, connection, event, header, state
 
 
@@ -188,6 +192,23 @@ def later(epoch: int, produced: int, **more: Any) -> Event:
 def test_an_account_that_cannot_have_been_true_gives_way_to_a_later_one() -> None:
     accounts = folded(frame(0, 10), event(account("press", 7, 1 << 40)), later(7, 10))
     assert accounts.to_json()[0]["produced"] == 10
+
+
+@pytest.mark.parametrize("time_ms", [None, NOW_MS * 1000])
+def test_an_account_that_says_no_time_or_one_to_come_gives_way_too(time_ms: int | None) -> None:
+    wrong = event(account("press", 7, 1 << 40, time_ms=NOW_MS))
+    assert isinstance(wrong, AccountEvent)
+    timed = tuple(dataclasses.replace(each, time_ms=time_ms) for each in wrong.accounts)
+    accounts = folded(frame(0, 10), dataclasses.replace(wrong, accounts=timed), later(7, 10))
+    assert accounts.to_json()[0]["produced"] == 10
+
+
+def test_frames_are_told_apart_by_their_bytes() -> None:
+    one, other = (NewRecord(b"press", records.frame(7, 0, 10, manifest), NOW_MS) for manifest in (1, 2))
+    accounts = folded(event(one), event(one))
+    assert accounts.to_json()[0]["conflicts"] == 0
+    accounts.fold(event(other))
+    assert accounts.to_json()[0]["conflicts"] == 10
 
 
 def test_what_an_earlier_account_held_is_not_forgotten_for_one_of_a_device_that_was_set_back() -> None:
