@@ -312,7 +312,8 @@ def _recover(root: Path) -> Line:
         ours_s.append(time.perf_counter() - started)
         found, recovered = log.end_offset(STREAM), log.recovered[STREAM, 0]
         log.close()
-        if found != count or recovered.checked_bytes < RECOVER_BYTES or recovered.damaged or recovered.cut_bytes:
+        written_bytes = sum(path.stat().st_size for path in segments(directory))
+        if found != count or recovered.checked_bytes != written_bytes or recovered.damaged or recovered.cut_bytes:
             raise BenchmarkError(f"{count} records were written; recovery found {found}: {recovered}")
         started = time.perf_counter()
         for path in segments(directory):
