@@ -41,9 +41,9 @@ class Door:
         now_ns = self._clock.monotonic_ns()
         if self._said_ns is None or now_ns - self._said_ns >= SAY_EVERY_NS:
             _log.warning(
-                "%s connections turned away: %d are open, the most there may be (setting web.connections_max)",
-                f"{self._refused:,}",
+                "all %d places for connections are taken (setting web.connections_max); turned away: %d",
                 self.connections_max,
+                self._refused,
             )
             self._refused, self._said_ns = 0, now_ns
 
