@@ -154,7 +154,7 @@ class Broker:
         self._reading_paused = False
         self._to_flush: list[Connection] = []
         self._to_settle: dict[str, Session] = {}
-        self._wheel: dict[int, list[Connection]] = {}
+        self._wheel: dict[int, dict[Connection, None]] = {}
         """Connections by the tick at which they are to be looked at."""
         self._unmet: dict[Connection, None] = {}
         """Those that have not said CONNECT, the oldest first."""
@@ -188,9 +188,11 @@ class Broker:
     def closed(self, connection: Connection, reason: str) -> None:
         """Its link is gone."""
         connection.finish(reason)
+        self._unfile(connection)
         self._unmet.pop(connection, None)
         self.connections.discard(connection)
         self.counters["connections"] = len(self.connections)
+        connection.on_gone()
 
     def on_connect(self, connection: Connection, packet: Connect) -> None:
         self._unmet.pop(connection, None)
@@ -581,9 +583,9 @@ class Broker:
         now_ns = self.now_ns()
         self.next_tick_ns = now_ns + TICK_NS
         now_tick = now_ns // TICK_NS
-        due = [tick for tick in self._wheel if tick <= now_tick]
-        for tick in sorted(due):
+        for tick in sorted(tick for tick in self._wheel if tick <= now_tick):
             for connection in self._wheel.pop(tick):
+                connection.check_tick = None
                 self._guarded(connection, lambda each: self._check(each, now_ns))
         while self._absent:  # in no order: each has its own time
             over = [client_id for client_id, ends_ns in self._absent.items() if ends_ns <= now_ns]
@@ -619,7 +621,20 @@ class Broker:
     def check_soon(self, connection: Connection, in_s: float) -> None:
         """Look at a connection then, or before."""
         wait_ns = min(max(round(in_s * _SECOND_NS), 0), CHECK_NS_MAX)
-        self._wheel.setdefault((self.now_ns() + wait_ns) // TICK_NS + 1, []).append(connection)
+        tick = (self.now_ns() + wait_ns) // TICK_NS + 1
+        filed = connection.check_tick
+        if connection.ended or (filed is not None and filed <= tick):
+            return
+        self._unfile(connection)
+        connection.check_tick = tick
+        self._wheel.setdefault(tick, {})[connection] = None
+
+    def _unfile(self, connection: Connection) -> None:
+        if connection.check_tick is not None:
+            bucket = self._wheel.get(connection.check_tick)
+            if bucket is not None:
+                bucket.pop(connection, None)
+            connection.check_tick = None
 
     def to_flush(self, connection: Connection) -> None:
         """It has something to write."""

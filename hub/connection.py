@@ -75,6 +75,21 @@ class Link(Protocol):
     def resume_reading(self) -> None: ...
 
 
+class _Gone:
+    """The link of a connection that has none any more: so that the two do not keep each other in memory."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def close(self) -> None: ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+_GONE = _Gone()
+
+
 class State(Enum):
     NEW = "waits for CONNECT"
     CONNECTED = "connected"
@@ -140,7 +155,7 @@ class Connection:
 
     def __init__(self, broker: Broker, link: Link, address: str, *, certificate: str | None = None) -> None:
         self._broker = broker
-        self._link = link
+        self._link: Link = link
         self._counters = broker.counters
         self._settings = broker.settings
         self._packet_bytes_max = broker.settings.packet_bytes_max
@@ -162,6 +177,8 @@ class Connection:
         """It takes reason strings wherever they may stand (5.0, 3.1.2.11.7)."""
         self.heard_ns = broker.now_ns()
         self.ended_ns = 0
+        self.check_tick: int | None = None
+        """When the broker looks at it next."""
         self.welcomed = False
         """Its CONNACK is on its way: now it may be sent messages."""
         self._session: Session | None = None
@@ -826,6 +843,10 @@ class Connection:
         if self.state is State.CONNECTED and self.welcomed and self.version >= 5:
             self.send(Disconnect(reason, {Property.REASON_STRING: text[:200]}))
         self.finish(text)
+
+    def on_gone(self) -> None:
+        """Its link is gone."""
+        self._link = _GONE
 
     def finish(self, text: str) -> None:
         """The connection ends; `text` says why. Nothing more comes in or goes out."""

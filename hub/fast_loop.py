@@ -18,9 +18,10 @@ def fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def tune() -> None:
-    """Call it when all is started. A message makes some objects that die young and in no cycles: the collector would
-    look at all connections again and again for nothing. And the log's committer must not wait 5 ms for its turn."""
+    """Call it when all is imported and nothing is connected. A message makes objects that die young and in no cycles:
+    the collector would look at all that was imported again and again for nothing. And the log's committer must not wait
+    5 ms for its turn."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(10_000, 20, 10)
     sys.setswitchinterval(0.001)

@@ -48,7 +48,6 @@ RETENTION_S = 60.0
 SESSIONS_S = 2.0
 MARKS_S = 30.0
 DAY_S = 86_400.0
-TUNE_AFTER_S = 5.0
 
 
 def run(settings: HubSettings, data: Path) -> int:
@@ -70,7 +69,7 @@ async def _run(settings: HubSettings, data: Path) -> int:
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop.set)
     hub = Hub(settings, data, clock=SystemClock(), files=DiskFiles())
-    loop.call_later(TUNE_AFTER_S, tune)
+    tune()
     return await hub.run(stop)
 
 
