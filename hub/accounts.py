@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping
+from array import array
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from streams import names
 from streams.sequences import SequenceSet
 
 FRAMES_REMEMBERED = 32
-"""Of each epoch: what comes once more is compared with these."""
+"""Of each epoch, at least: what comes once more is compared with these."""
 PROBLEM_MS = 86_400_000
 """How long a conflict is a problem of the hub. In the ledger it stays."""
 PROBLEMS_MAX = 20
@@ -34,27 +34,32 @@ class Book:
     """The device has gone on to a newer epoch and says no more of this one: it holds nothing of it."""
     conflicts: int = 0
     """Readings that came under numbers that other readings have. They are on the log, and not stored."""
-    recent: deque[tuple[int, int, int]] = field(default_factory=lambda: deque(maxlen=FRAMES_REMEMBERED))
-    """First number, stop and checksum of the last frames."""
+    recent: array[int] = field(default_factory=lambda: array("Q"))
+    """First number, stop and checksum of the last frames, one after the other: there may be many books."""
 
     def receive(self, start: int, stop: int, checksum: int) -> bool:
         """Take a frame; whether it is another one than that which brought its numbers before."""
         new = self.received.add(start, stop)
+        again, conflict = stop - start - new, False
         self.frames += new > 0
-        frame, again = (start, stop, checksum), stop - start - new
-        if again and frame in self.recent:
-            self.duplicates += again
-            return False
-        conflict = bool(again) and (new > 0 or self._meets_another(start, stop))
-        if conflict:
-            self.conflicts += again
-        else:
-            self.duplicates += again
-        self.recent.append(frame)
+        if again:
+            if (start, stop, checksum) in self._recent():
+                self.duplicates += again
+                return False
+            conflict = new > 0 or any(first < stop and start < end for first, end, _ in self._recent())
+            self.conflicts += again * conflict
+            self.duplicates += again * (not conflict)
+        recent = self.recent
+        recent.append(start)
+        recent.append(stop)
+        recent.append(checksum)
+        if len(recent) > 6 * FRAMES_REMEMBERED:  # seldom, because each time has its price
+            del recent[: -3 * FRAMES_REMEMBERED]
         return conflict
 
-    def _meets_another(self, start: int, stop: int) -> bool:
-        return any(first < stop and start < end for first, end, _ in self.recent)
+    def _recent(self) -> Iterator[tuple[int, int, int]]:
+        numbers = iter(self.recent)
+        return zip(numbers, numbers, numbers)
 
 
 class Accounts:
@@ -239,7 +244,7 @@ def _shown(device: str, epoch: int, book: Book) -> dict[str, Any]:
         "duplicates": book.duplicates,
         "closed": book.closed,
         "conflicts": book.conflicts,
-        "recent": [list(frame) for frame in book.recent],
+        "recent": book.recent.tobytes().hex(),
         "account": account
         and {
             "epoch": account.epoch,
@@ -261,7 +266,7 @@ def _book(plain: Mapping[str, Any]) -> Book:
         closed=plain["closed"],
         conflicts=plain.get("conflicts", 0),
     )
-    book.recent.extend((start, stop, checksum) for start, stop, checksum in plain.get("recent", ()))
+    book.recent.frombytes(bytes.fromhex(plain.get("recent", "")))
     return book
 
 
