@@ -57,8 +57,11 @@ class LogIntake:
             self._expects = False
             self.result.set_result(time.perf_counter())
         key, time_ms = client.client_id.encode(), time.time_ns() // 1_000_000
-        records = [NewRecord(key, message.payload, time_ms) for message in messages]
-        self._journal.append_apart(TELEMETRY, records, lambda _, error: on_taken(error))
+        if len(messages) == 1:
+            records = [NewRecord(key, messages[0].payload, time_ms)]
+        else:
+            records = [NewRecord(key, message.payload, time_ms) for message in messages]
+        self._journal.append_unfolded(TELEMETRY, records, on_taken)
 
     def connected(self, client: Client) -> None: ...
 

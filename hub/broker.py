@@ -128,16 +128,18 @@ class Broker:
     ) -> None:
         self.settings = settings
         self.memory: Memory = memory or NoMemory()
-        self.counters: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
+        self._counted: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
+        self.bytes_in = self.bytes_out = self.messages_in = 0
+        """Counted apart, because they are with every message."""
         self.now_ns = clock.monotonic_ns
         self._wall_ns = clock.time_ns
         self.next_tick_ns = clock.monotonic_ns() + TICK_NS
         self.undurable_bytes = 0
-        self._undurable_bytes_max = settings.undurable_bytes_max
+        self.undurable_bytes_max = settings.undurable_bytes_max
         self.stopping = False
         self.connections: set[Connection] = set()
         """Every one that has not ended, or whose link is not gone yet."""
-        self._intake = intake
+        self.intake = intake
         self._authority = authority
         self._wake = wake
         self._quiet = Quiet(clock)
@@ -151,7 +153,7 @@ class Broker:
         self._retained = RetainedMessages(
             messages_max=settings.retained_messages_max, bytes_max=settings.retained_bytes_max, hidden={OURS}
         )
-        self._reading_paused = False
+        self.reading_paused = False
         self._to_flush: list[Connection] = []
         self._to_settle: dict[str, Session] = {}
         self._wheel: dict[int, dict[Connection, None]] = {}
@@ -164,6 +166,14 @@ class Broker:
         self._seen_marks: set[bytes] = set()
         self._present: set[str] = set()
         """While sessions are restored: whose client was connected."""
+
+    @property
+    def counters(self) -> Counter[str]:
+        """What happened so far; "connections" is how many there are now."""
+        counted = self._counted
+        counted["bytes_in"], counted["bytes_out"] = self.bytes_in, self.bytes_out
+        counted["messages_in"] = self.messages_in
+        return counted
 
     # -- connections -------------------------------------------------------------------------------------------------
 
@@ -220,10 +230,10 @@ class Broker:
         self.counters["connects"] += 1
         releases = session.resume(receive_maximum=_number(packet.properties, Property.RECEIVE_MAXIMUM, 65_535))
         answer = Connack(present, Reason.SUCCESS, properties if packet.version >= 5 else {})
-        if self._reading_paused:
+        if self.reading_paused:
             connection.hold(Hold.DISK)
         self.check_soon(connection, connection.keepalive_s * 1.5 or 3600)
-        self._intake.connected(client)
+        self.intake.connected(client)
         if not (session.kept or was_logged or packet.will is not None):
             connection.welcome(answer, releases)
             return
@@ -279,12 +289,12 @@ class Broker:
         if not self.stopping:
             self._leave(connection, client, session, reason)
         else:  # the log keeps it as it was: its will is due when the hub is back and the client is not
-            self._intake.disconnected(client, reason)
+            self.intake.disconnected(client, reason)
 
     def _leave(self, connection: Connection, client: Client, session: Session, reason: str) -> None:
         if connection.will is not None:
             self._leave_will(client, connection.will, session)
-        self._intake.disconnected(client, reason)
+        self.intake.disconnected(client, reason)
         if not session.kept:
             self._forget(session)
             return
@@ -300,7 +310,7 @@ class Broker:
                 f"a topic has at most {TOPIC_LEVELS_MAX} levels, not {topic.count('/') + 1}",
                 reason=Reason.TOPIC_NAME_INVALID,
             )
-        return Route(topic, self._authority.may_publish(client, topic), self._intake.wants(topic))
+        return Route(topic, self._authority.may_publish(client, topic), self.intake.wants(topic))
 
     def on_refused(self, connection: Connection, topic: str) -> None:
         self.counters["refused_topics"] += 1
@@ -309,17 +319,15 @@ class Broker:
 
     def take(self, client: Client, messages: Sequence[Message], size: int, on_taken: OnTaken) -> None:
         """Hand messages to the pipeline; read from nobody while too much waits for the disk."""
-        self.counters["messages_in"] += len(messages)
-        self.undurable_bytes += size
-        if self.undurable_bytes > self._undurable_bytes_max:
-            self.add_undurable(0)
-        self._intake.take(client, messages, on_taken)
+        self.messages_in += len(messages)
+        self.add_undurable(size)
+        self.intake.take(client, messages, on_taken)
 
     def add_undurable(self, size: int) -> None:
         """That much waits for the disk."""
         self.undurable_bytes += size
-        if self.undurable_bytes > self.settings.undurable_bytes_max and not self._reading_paused:
-            self._reading_paused = True
+        if self.undurable_bytes > self.settings.undurable_bytes_max and not self.reading_paused:
+            self.reading_paused = True
             self.counters["reading_pauses"] += 1
             for connection in self.connections:
                 connection.hold(Hold.DISK)
@@ -327,10 +335,8 @@ class Broker:
     def on_durable(self, size: int) -> None:
         """That much does not wait for the disk any more."""
         self.undurable_bytes -= size
-        if not self._reading_paused and not self.stopping:
-            return
-        if self._reading_paused and self.undurable_bytes < self.settings.undurable_bytes_max // 2:
-            self._reading_paused = False
+        if self.reading_paused and self.undurable_bytes < self.settings.undurable_bytes_max // 2:
+            self.reading_paused = False
             if not self.stopping:
                 for connection in list(self.connections):
                     connection.release(Hold.DISK)
@@ -377,7 +383,7 @@ class Broker:
         `extra` is remembered together with it. When something must be on disk, `on_kept` is called once it is.
         """
         if sender is not None:
-            self.counters["messages_in"] += 1
+            self.messages_in += 1
         now_ns = self.now_ns()
         expiry_s = packet.properties.get(Property.MESSAGE_EXPIRY_INTERVAL)
         expires_ns = now_ns + expiry_s * _SECOND_NS if isinstance(expiry_s, int) else None
@@ -582,6 +588,7 @@ class Broker:
         """Once in a while: end who was silent for too long, forget sessions and publish wills whose time has come."""
         now_ns = self.now_ns()
         self.next_tick_ns = now_ns + TICK_NS
+        _ = self.counters  # up to date for who follows it
         now_tick = now_ns // TICK_NS
         for tick in sorted(tick for tick in self._wheel if tick <= now_tick):
             for connection in self._wheel.pop(tick):
@@ -797,7 +804,7 @@ class Broker:
         done: list[Entry] = []
         if session is not None and session.logged and session.client_id not in self._connected:
             done.append(self._opened(session, connected=False))  # without the will
-        if not self._intake.wants(will.topic):
+        if not self.intake.wants(will.topic):
             packet = Publish(will.topic, will.payload, will.qos, 0, will.retain, False, will.properties)
             self.route(will.topic, packet, sender=client.client_id, extra=done)
             return

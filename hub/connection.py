@@ -222,8 +222,9 @@ class Connection:
         """Bytes came from the client, cut anywhere."""
         if self.state is State.ENDED:
             return
-        self.heard_ns = self._broker.next_tick_ns
-        self._counters["bytes_in"] += len(data)
+        broker = self._broker
+        self.heard_ns = broker.next_tick_ns
+        broker.bytes_in += len(data)
         if self._parked:
             self._rest += data
             return
@@ -235,9 +236,6 @@ class Connection:
             data = b"".join((self._rest, *self._parts))
             self._rest = b""
             self._parts.clear()
-        self._take_in(data)
-
-    def _take_in(self, data: bytes) -> None:
         try:
             at = self._read(data)
         except MalformedPacket as error:
@@ -330,7 +328,7 @@ class Connection:
             self._parked = False
             data, self._rest = self._rest, b""
             self.release(Hold.ANSWERS)
-            self._take_in(data)
+            self.receive(data)
 
     def _on_any(self, first: int, data: bytes, at: int, start: int, stop: int) -> None:
         """Handle the packet from `at` to `stop`, whose body begins at `start`."""
@@ -584,7 +582,12 @@ class Connection:
         self._unanswered += count
         if self._unanswered > UNANSWERED_MAX:
             self.hold(Hold.ANSWERS)
-        self._broker.take(self.client, messages, size, answers.on_taken)
+        broker = self._broker
+        broker.messages_in += len(messages)
+        broker.undurable_bytes += size
+        if broker.undurable_bytes > broker.undurable_bytes_max:
+            broker.add_undurable(0)
+        broker.intake.take(self.client, messages, answers.on_taken)
 
     def on_next_taken(self, answers: _Answers) -> None:
         """`on_taken`, as it goes nearly always: nothing waits before these answers, nothing else is to be sent."""
@@ -594,10 +597,12 @@ class Connection:
             return
         waiting.clear()
         self._unanswered = 0
-        self._broker.on_durable(answers.size)
-        data = answers.data
+        broker, data = self._broker, answers.data
+        broker.undurable_bytes -= answers.size
+        if broker.reading_paused or broker.stopping:
+            broker.on_durable(0)
         if data:
-            self._counters["bytes_out"] += len(data)
+            broker.bytes_out += len(data)
             self._link.write(data)
 
     def on_taken(self, answers: _Answers, error: Exception | None) -> None:
@@ -758,7 +763,7 @@ class Connection:
             data = out[0] if len(out) == 1 else b"".join(out)
             out.clear()
             self._out_bytes = 0
-            self._counters["bytes_out"] += len(data)
+            self._broker.bytes_out += len(data)
             self._link.write(data)
         session = self._session
         if session is not None and session.has_waiting:

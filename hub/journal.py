@@ -38,6 +38,10 @@ _Entry = tuple[Sequence[NewRecord], OnDurable | None, OnWritten | None]
 """Records that were appended together, and who is told: one of the two. Bare, because there is one a message."""
 
 
+def _UNFOLDED(offset: int, error: Exception | None) -> None:  # noqa: N802
+    """In the place of `on_written`: `on_durable` is told, and nothing is folded."""
+
+
 class _Gathered:
     """What one turn of the loop appends to one partition."""
 
@@ -74,6 +78,10 @@ class Journal:
         They are folded into the projections.
         """
         self._gather(stream, (records, on_durable, None))
+
+    def append_unfolded(self, stream: str, records: Sequence[NewRecord], on_durable: OnDurable) -> None:
+        """Like `append`, but no projection folds them."""
+        self._gather(stream, (records, on_durable, _UNFOLDED))
 
     def append_apart(self, stream: str, records: Sequence[NewRecord], on_written: OnWritten) -> None:
         """Append records of one key that no projection folds."""
@@ -147,12 +155,17 @@ class Journal:
             offset = each.offset
             for entry in entries:
                 records, on_durable, on_written = entry
-                if on_durable is not None:
+                if on_written is _UNFOLDED:
+                    try:
+                        on_durable(None)  # type: ignore[misc]
+                    except Exception:  # a defect of ours: the other messages of this round must not wait for ever
+                        _log.exception("%r failed", on_durable)
+                elif on_durable is not None:
                     self._fold(each.stream, each.partition, offset, records, on_durable)
                 elif on_written is not None:
                     try:
                         on_written(offset, None)
-                    except Exception:  # a defect of ours: the other messages of this round must not wait for ever
+                    except Exception:  # likewise
                         _log.exception("%r failed", on_written)
                 offset += len(records)
 
