@@ -1,4 +1,4 @@
-"""python -m benchmarks [NAME ...] [--json] [--compare FILE] [--save FILE]"""
+"""python -m benchmarks [NAME ...] [--json] [--compare FILE] [--save FILE] [--report]"""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import importlib
 import json
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks import report
 from benchmarks.line import Line
 
 NAMES = ("frames", "log", "gateway", "pipeline")
-COMMITTED = Path(__file__).with_name("figures.json")
 TOLERANCE = 0.7  # these machines are noisy: a ratio to the peer that falls below 70 % of the committed one is worse
 
 
@@ -45,9 +46,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--save", type=Path, help="write the figures to this file")
     parser.add_argument(
-        "--compare", type=Path, nargs="?", const=COMMITTED, help="exit 1 if a figure is worse than there"
+        "--compare", type=Path, nargs="?", const=report.FIGURES, help="exit 1 if a figure is worse than there"
     )
+    parser.add_argument("--report", action="store_true", help="measure nothing: write docs/benchmarks.md")
     options = parser.parse_args(arguments)
+    if options.report:
+        report.PAGE.write_text(report.page(report.read(), NAMES))
+        return 0
     unknown = sorted(set(options.names) - set(NAMES))
     if unknown:
         parser.error(f"there is no benchmark {unknown[0]!r}; choose from {', '.join(NAMES)}")
@@ -56,11 +61,11 @@ def main(arguments: list[str]) -> int:
     complaints: list[str] = []
     for line in measure(options.names or list(NAMES)):
         print(line.to_json() if options.json else shown(line), flush=True)
-        figures[line.name] = json.loads(line.to_json())
+        figures[line.name] = json.loads(line.to_json()) | {"date": datetime.now(UTC).date().isoformat()}
         if complaint := worse(line, committed):
             complaints.append(complaint)
     if options.save:
-        merged = (json.loads(options.save.read_text()) if options.save.exists() else {}) | figures
+        merged = report.read(options.save) | figures
         options.save.write_text(json.dumps(merged, indent=1, sort_keys=True) + "\n")
     if options.compare:
         missing = [name for name in committed if name.split("/")[0] in (options.names or NAMES) and name not in figures]

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import report
+from benchmarks.__main__ import NAMES
 from penstock.configuration import Configuration
 from penstock.reference import commands, pages
 from streams.settings import leaves
@@ -20,6 +22,10 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglo
 @pytest.mark.parametrize("name", sorted(pages()))
 def test_generated_pages_are_up_to_date(name: str) -> None:
     assert (ROOT / "docs" / name).read_text("utf-8") == pages()[name], "run: make reference"
+
+
+def test_the_page_of_benchmarks_says_what_was_measured() -> None:
+    assert report.PAGE.read_text("utf-8") == report.page(report.read(), NAMES), "run: python -m benchmarks --report"
 
 
 def test_every_command_says_what_it_does() -> None:
