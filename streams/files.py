@@ -10,7 +10,7 @@ import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +19,8 @@ from streams.errors import MisuseError
 Buffer = bytes | bytearray | memoryview
 
 _PARTS_MAX = 1024  # IOV_MAX on Linux
+_CALL_BYTES_MAX = 1 << 20
+"""For a larger write Linux looks for pages of 2 MiB, and takes several times as long where it has none at hand."""
 
 
 class File(Protocol):
@@ -95,9 +97,7 @@ class DiskFile:
 
     def append(self, parts: Sequence[Buffer]) -> int:
         total = 0
-        for at in range(0, len(parts), _PARTS_MAX):
-            chunk = parts[at : at + _PARTS_MAX]
-            size = sum(len(part) for part in chunk)
+        for chunk, size in _calls(parts):
             written = os.writev(self._fd, chunk)
             if written < size:  # rare: the disk is full, or a signal came
                 rest = memoryview(b"".join(chunk))[written:]
@@ -135,6 +135,20 @@ class DiskFile:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _calls(parts: Sequence[Buffer]) -> Iterator[tuple[Sequence[Buffer], int]]:
+    """The parts as one call of the system after the other takes them, and the bytes of each."""
+    for at in range(0, len(parts), _PARTS_MAX):
+        chunk = parts[at : at + _PARTS_MAX]
+        size = sum(map(len, chunk))
+        if size <= _CALL_BYTES_MAX:
+            yield chunk, size
+            continue
+        whole = memoryview(b"".join(chunk))
+        for start in range(0, size, _CALL_BYTES_MAX):
+            piece = whole[start : start + _CALL_BYTES_MAX]
+            yield [piece], len(piece)
 
 
 class DiskFiles:

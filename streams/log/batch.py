@@ -22,11 +22,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from streams.errors import CorruptError, JunkError, MisuseError
-from streams.files import Buffer
-from streams.log.checksum import crc32c
+from streams.log.checksum import crc32c, crc32c_of
 from streams.log.codecs import unpack
 from streams.log.records import decode_records, encode_records
-from streams.log.scratch import Scratch
 from streams.record import NewRecord, Record
 
 HEADER_BYTES = 61
@@ -55,21 +53,20 @@ class NewBatch(NamedTuple):
 
     head: bytes
     """The header behind the base offset."""
-    records: Buffer
+    parts: Sequence[bytes]
+    """Its records, one part after the other: large values are not copied."""
+    size: int
+    """Bytes of the whole batch."""
     offsets: int
     max_timestamp_ms: int
 
-    def kept(self, scratch: Scratch) -> NewBatch:
-        """The same, with its records in scratch memory."""
-        return self._replace(records=scratch.keep(self.records))
-
     @property
-    def size(self) -> int:
-        return HEADER_BYTES + len(self.records)
+    def records(self) -> bytes:
+        return b"".join(self.parts)
 
     def at(self, base_offset: int) -> bytes:
         """The whole batch, as on disk."""
-        return OFFSET.pack(base_offset) + self.head + bytes(self.records)
+        return OFFSET.pack(base_offset) + self.head + self.records
 
 
 class BatchHeader(NamedTuple):
@@ -99,15 +96,15 @@ def encode_batch(records: Sequence[NewRecord]) -> NewBatch:
     first, newest, count = times[0], max(times), len(records)
     if min(times) < 0 or newest > TIMESTAMP_MS_MAX:
         raise MisuseError(f"a record has the time {min(times)} ms; it must be from 1970 on and fit 63 bits")
-    body = encode_records(records, first)
-    size = HEADER_BYTES + len(body)
+    parts = encode_records(records, first)
+    size = HEADER_BYTES + sum(map(len, parts))
     if size > BATCH_BYTES_MAX:
         raise MisuseError(
             f"a batch of {size} bytes is above the limit of {BATCH_BYTES_MAX}; append fewer records at once"
         )
     checked = _CHECKED.pack(0, count - 1, first, newest, -1, -1, -1, count)
-    crc = crc32c(body, crc32c(checked))
-    return NewBatch(_FRAME.pack(size - LENGTH_FROM, 0, 2, crc) + checked, body, count, newest)
+    crc = crc32c_of([checked, *parts])
+    return NewBatch(_FRAME.pack(size - LENGTH_FROM, 0, 2, crc) + checked, parts, size, count, newest)
 
 
 def take_batch(data: bytes) -> NewBatch:
@@ -136,7 +133,8 @@ def take_batch(data: bytes) -> NewBatch:
             f"the times of its records are {min(times)} to {max(times)} ms, the batch says {header.max_timestamp_ms}"
         )
     length, magic_on = data[8:12], data[16:HEADER_BYTES]
-    return NewBatch(length + bytes(4) + magic_on, data[HEADER_BYTES:], header.offsets, header.max_timestamp_ms)
+    head, body = length + bytes(4) + magic_on, data[HEADER_BYTES:]
+    return NewBatch(head, (body,), len(data), header.offsets, header.max_timestamp_ms)
 
 
 def read_header(data: bytes | memoryview, at: int) -> BatchHeader | None:

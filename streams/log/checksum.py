@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 Buffer = bytes | bytearray | memoryview
@@ -33,13 +33,30 @@ def crc32c_plain(data: Buffer, value: int = 0) -> int:
     return crc ^ 0xFFFFFFFF
 
 
-def _compiled() -> Callable[..., int] | None:
+def crc32c_of_plain(parts: Iterable[Buffer]) -> int:
+    """The checksum of parts one after the other."""
+    value = 0
+    for part in parts:
+        value = crc32c_plain(part, value)
+    return value
+
+
+def _compiled() -> tuple[Callable[..., int], Callable[[Iterable[Buffer]], int]] | None:
     try:
         from crc32c import crc32c
     except ImportError:
         return None
+
     # It is done in microseconds; who lets go of Python's lock may wait 5 ms until a busy thread gives it back.
-    return partial(crc32c, gil_release_mode=0)
+    def crc32c_of(parts: Iterable[Buffer]) -> int:
+        value = 0
+        for part in parts:
+            value = crc32c(part, value, 0)
+        return value
+
+    return partial(crc32c, gil_release_mode=0), crc32c_of
 
 
-crc32c: Callable[..., int] = _compiled() or crc32c_plain
+crc32c: Callable[..., int]
+crc32c_of: Callable[[Iterable[Buffer]], int]
+crc32c, crc32c_of = _compiled() or (crc32c_plain, crc32c_of_plain)

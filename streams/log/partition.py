@@ -25,6 +25,9 @@ from streams.log.settings import LogSettings
 
 _log = logging.getLogger("penstock.log")
 
+_CALL_BYTES = 512 << 10
+"""For larger writes Linux looks for pages of 2 MiB, and takes several times as long where it has none at hand."""
+
 
 @dataclass(slots=True)
 class Recovered:
@@ -80,13 +83,18 @@ class Partition:
         active = self._ready()
         offset, position = self.next_offset, active.size
         offsets: list[int] = []
-        parts: list[Buffer] = []
+        calls: list[list[Buffer]] = []
+        size = _CALL_BYTES
         for batch in batches:
             offsets.append(offset)
-            parts += (OFFSET.pack(offset) + batch.head, batch.records)
+            if size + batch.size > _CALL_BYTES:
+                calls.append([])
+                size = 0
+            calls[-1] += (OFFSET.pack(offset) + batch.head, *batch.parts)
+            size += batch.size
             offset += batch.offsets
         try:
-            active.append(parts)
+            active.append(calls)
         except OSError as error:
             self._broken = not active.is_clean()
             raise DiskError(f"cannot write to {active.path}: {error}; make room, nothing is lost") from error

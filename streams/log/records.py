@@ -20,22 +20,30 @@ from streams.record import Header, NewRecord, Record
 
 _NONE = varint(-1)
 _NO_HEADERS = varint(0)
+_LARGE_BYTES = 1024
 
 
-def encode_records(records: Sequence[NewRecord], first_timestamp_ms: int) -> bytes:
-    """Records one after the other, their offsets counted from 0."""
+def encode_records(records: Sequence[NewRecord], first_timestamp_ms: int) -> list[bytes]:
+    """Records one after the other, their offsets counted from 0, in parts: a large value is one, and is not copied."""
     parts: list[bytes] = []
+    small: list[bytes] = []
     for index, record in enumerate(records):
         key, value = record.key, record.value
         head = b"\x00" + varint(record.timestamp_ms - first_timestamp_ms) + varint(index)
         head += _NONE if key is None else varint(len(key)) + key
+        head += _NONE if value is None else varint(len(value))
         tail = _encode_headers(record.headers) if record.headers else _NO_HEADERS
-        if value is None:
-            parts += (varint(len(head) + 1 + len(tail)), head, _NONE, tail)
+        value = value or b""
+        size = len(value)
+        head = varint(len(head) + size + len(tail)) + head
+        if size < _LARGE_BYTES:
+            small += (head, value, tail)
         else:
-            head += varint(len(value))
-            parts += (varint(len(head) + len(value) + len(tail)), head, value, tail)
-    return b"".join(parts)
+            small.append(head)
+            parts += (b"".join(small), value)
+            small = [tail]
+    parts.append(b"".join(small))
+    return parts
 
 
 def _encode_headers(headers: Sequence[Header]) -> bytes:

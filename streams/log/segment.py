@@ -38,13 +38,16 @@ class Segment:
             self.index.close()
             raise
 
-    def append(self, parts: Sequence[Buffer]) -> None:
-        """Write at the end. OSError: the end is where it was, unless `is_clean` says that it is not."""
+    def append(self, calls: Sequence[Sequence[Buffer]]) -> None:
+        """Write at the end, in so many calls. OSError: the end is where it was, unless `is_clean` says it is not."""
+        size = self.size
         try:
-            self.size += self.file.append(parts)
+            for parts in calls:
+                size += self.file.append(parts)
         except OSError:
             self.file.truncate(self.size)
             raise
+        self.size = size
 
     def is_clean(self) -> bool:
         """Whether nothing stands behind the end."""

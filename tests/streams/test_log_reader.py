@@ -268,7 +268,7 @@ def misfit(number: int) -> NewBatch:
     data = made.head[:13] + bytes(4) + made.head[13:]
     checked = made.head[CRC_FROM - 8 :] + body
     head = data[:9] + crc32c(checked).to_bytes(4, "big") + made.head[13:]
-    return NewBatch(head, body, 1, NOW_MS)
+    return NewBatch(head, (body,), made.size, 1, NOW_MS)
 
 
 def test_a_batch_that_somebody_wrote_wrongly_is_one_damaged_range() -> None:
