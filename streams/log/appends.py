@@ -52,6 +52,8 @@ class Round:
         if group is None:
             group = self.groups[place] = []
         if not group or group[-1].size + size > BATCH_BYTES:
+            if group:
+                group[-1].close()
             group.append(Shared(OpenBatch()))
         shared = group[-1]
         shared.batch.add(records)  # type: ignore[union-attr]  # one that is taken as it is counts as full
@@ -80,8 +82,11 @@ class Shared:
         self.size = 0
         self.members: list[tuple[object, int]] = []
 
-    def closed(self) -> NewBatch:
-        return self.batch if isinstance(self.batch, NewBatch) else self.batch.closed()
+    def close(self) -> NewBatch:
+        """Nothing more is added."""
+        if isinstance(self.batch, OpenBatch):
+            self.batch = self.batch.closed()
+        return self.batch
 
 
 def check_size(records: Sequence[NewRecord]) -> int:

@@ -27,7 +27,7 @@ Tell = Callable[[Sequence[Appended]], None]
 
 _ROUND_BYTES = 4 << 20
 """A round takes about so much, so that nobody waits long for it."""
-_SWITCH_INTERVAL_S = 0.0005
+_SWITCH_INTERVAL_S = 0.0002
 """A round needs Python's lock back after each call of the system; a busy thread keeps it 5 ms unless told not to."""
 _SYNCS_AT_ONCE = 4
 
@@ -174,7 +174,7 @@ class Committer:
     def _write(self, place: Place, group: Sequence[Shared]) -> list[int] | Exception:
         """Write what waits for a partition; returns the base offsets of its batches, or why nothing was written."""
         try:
-            return self._partitions[place].write([shared.closed() for shared in group])
+            return self._partitions[place].write([shared.close() for shared in group])
         except (PenstockError, OSError) as error:
             return error
         except Exception as error:  # a defect of ours: who appended must not wait for ever
