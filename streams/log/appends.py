@@ -1,12 +1,12 @@
-"""Appends on their way to disk: what waits, how those that came together share batches, and what became of each."""
+"""Appends on their way to disk: what waits, how those that come together share batches, and what became of each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streams.errors import MisuseError
-from streams.log.batch import BATCH_BYTES_MAX, TIMESTAMP_MS_MAX, NewBatch, encode_batch
+from streams.log.batch import BATCH_BYTES_MAX, TIMESTAMP_MS_MAX, NewBatch, OpenBatch
 from streams.record import NewRecord
 
 Place = tuple[str, int]
@@ -31,20 +31,62 @@ class Appended:
     error: Exception | None
 
 
-@dataclass(slots=True)
-class Pending:
-    """An append that waits, or the part of it that falls into one partition."""
+Part = tuple[Place, Sequence[NewRecord], int]
+"""What of an append falls into one partition: where, the records, about how many bytes they take."""
 
-    place: Place
-    records: Sequence[NewRecord]
-    batch: NewBatch | None
-    """When it was handed over as a batch, which stays as it is."""
-    size: int
-    token: object
 
-    @property
-    def count(self) -> int:
-        return self.batch.offsets if self.batch else len(self.records)
+class Round:
+    """What is committed together. Records are encoded when they come: who appends pays for it, not who commits."""
+
+    __slots__ = ("appends", "bytes", "groups")
+
+    def __init__(self) -> None:
+        self.groups: dict[Place, list[Shared]] = {}
+        self.appends = 0
+        self.bytes = 0
+
+    def add(self, part: Part, token: object) -> None:
+        """An append is never cut: it is in one batch, and so it is there or it is not."""
+        place, records, size = part
+        group = self.groups.get(place)
+        if group is None:
+            group = self.groups[place] = []
+        if not group or group[-1].size + size > BATCH_BYTES:
+            if group:
+                group[-1].close()
+            group.append(Shared(OpenBatch()))
+        shared = group[-1]
+        shared.batch.add(records)  # type: ignore[union-attr]  # one that is taken as it is counts as full
+        shared.size += size
+        shared.members.append((token, len(records)))
+        self.appends += 1
+        self.bytes += size
+
+    def add_batch(self, place: Place, batch: NewBatch, token: object) -> None:
+        """A batch that stays as it is."""
+        shared = Shared(batch)
+        shared.size = BATCH_BYTES + 1
+        shared.members.append((token, batch.offsets))
+        self.groups.setdefault(place, []).append(shared)
+        self.appends += 1
+        self.bytes += batch.size
+
+
+class Shared:
+    """A batch and the appends that are in it: token and number of records of each."""
+
+    __slots__ = ("batch", "members", "size")
+
+    def __init__(self, batch: OpenBatch | NewBatch) -> None:
+        self.batch = batch
+        self.size = 0
+        self.members: list[tuple[object, int]] = []
+
+    def close(self) -> NewBatch:
+        """Nothing more is added."""
+        if isinstance(self.batch, OpenBatch):
+            self.batch = self.batch.closed()
+        return self.batch
 
 
 def check_size(records: Sequence[NewRecord]) -> int:
@@ -68,26 +110,3 @@ def check_size(records: Sequence[NewRecord]) -> int:
     if size > BATCH_BYTES_MAX - _RECORD_BYTES * 2:
         raise MisuseError(f"an append of {size} bytes is above the limit of {BATCH_BYTES_MAX}; append fewer at once")
     return size
-
-
-def share_batches(waiting: Sequence[Pending]) -> Iterator[tuple[NewBatch, Sequence[Pending]]]:
-    """Batches, each with the appends that are in it, in order. An append is never cut: it is there or it is not."""
-    members: list[Pending] = []
-    size = 0
-    for each in waiting:
-        if members and (size + each.size > BATCH_BYTES or each.batch):
-            yield _encoded(members), members
-            members, size = [], 0
-        if each.batch:
-            yield each.batch, [each]
-            continue
-        members.append(each)
-        size += each.size
-    if members:
-        yield _encoded(members), members
-
-
-def _encoded(members: Sequence[Pending]) -> NewBatch:
-    if len(members) == 1:
-        return encode_batch(members[0].records)
-    return encode_batch([record for each in members for record in each.records])

@@ -21,10 +21,11 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from streams.errors import CorruptError, JunkError, MisuseError
+from streams.errors import CorruptError, JunkError
+from streams.files import Buffer
 from streams.log.checksum import crc32c, crc32c_of
 from streams.log.codecs import unpack
-from streams.log.records import decode_records, encode_records
+from streams.log.records import EncodedRecords, decode_records
 from streams.record import NewRecord, Record
 
 HEADER_BYTES = 61
@@ -53,7 +54,7 @@ class NewBatch(NamedTuple):
 
     head: bytes
     """The header behind the base offset."""
-    parts: Sequence[bytes]
+    parts: Sequence[Buffer]
     """Its records, one part after the other: large values are not copied."""
     size: int
     """Bytes of the whole batch."""
@@ -88,23 +89,27 @@ class BatchHeader(NamedTuple):
         return self.base_offset + self.offsets
 
 
+class OpenBatch(EncodedRecords):
+    """A batch of our own, which grows until it is closed."""
+
+    __slots__ = ()
+
+    def closed(self) -> NewBatch:
+        """The batch, with its checksum."""
+        parts = self.parts()
+        size = HEADER_BYTES + sum(map(len, parts))
+        assert size <= BATCH_BYTES_MAX, "appends are checked"
+        checked = _CHECKED.pack(0, self.count - 1, self.first_ms, self.newest_ms, -1, -1, -1, self.count)
+        crc = crc32c_of([checked, *parts])
+        head = _FRAME.pack(size - LENGTH_FROM, 0, 2, crc) + checked
+        return NewBatch(head, parts, size, self.count, self.newest_ms)
+
+
 def encode_batch(records: Sequence[NewRecord]) -> NewBatch:
-    """A batch of our own. MisuseError when there is nothing in it, too much, or a time that cannot be."""
-    if not records:
-        raise MisuseError("a batch needs at least one record")
-    times = [record.timestamp_ms for record in records]
-    first, newest, count = times[0], max(times), len(records)
-    if min(times) < 0 or newest > TIMESTAMP_MS_MAX:
-        raise MisuseError(f"a record has the time {min(times)} ms; it must be from 1970 on and fit 63 bits")
-    parts = encode_records(records, first)
-    size = HEADER_BYTES + sum(map(len, parts))
-    if size > BATCH_BYTES_MAX:
-        raise MisuseError(
-            f"a batch of {size} bytes is above the limit of {BATCH_BYTES_MAX}; append fewer records at once"
-        )
-    checked = _CHECKED.pack(0, count - 1, first, newest, -1, -1, -1, count)
-    crc = crc32c_of([checked, *parts])
-    return NewBatch(_FRAME.pack(size - LENGTH_FROM, 0, 2, crc) + checked, parts, size, count, newest)
+    """A batch of these records."""
+    batch = OpenBatch()
+    batch.add(records)
+    return batch.closed()
 
 
 def take_batch(data: bytes) -> NewBatch:

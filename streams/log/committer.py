@@ -16,7 +16,8 @@ from pathlib import Path
 
 from streams.clock import Clock
 from streams.errors import PenstockError, TryLaterError
-from streams.log.appends import Appended, Pending, Place, share_batches
+from streams.log.appends import Appended, Part, Place, Round, Shared
+from streams.log.batch import NewBatch
 from streams.log.partition import Partition
 from streams.log.settings import LogSettings
 
@@ -26,7 +27,7 @@ Tell = Callable[[Sequence[Appended]], None]
 
 _ROUND_BYTES = 4 << 20
 """A round takes about so much, so that nobody waits long for it."""
-_SWITCH_INTERVAL_S = 0.0005
+_SWITCH_INTERVAL_S = 0.0002
 """A round needs Python's lock back after each call of the system; a busy thread keeps it 5 ms unless told not to."""
 _SYNCS_AT_ONCE = 4
 
@@ -54,10 +55,8 @@ class Committer:
         self._condition = threading.Condition(self._mutex)
         self.lock = threading.Lock()
         """Held during a round; who changes partitions in another way holds it too."""
-        self._pending: deque[list[Pending]] = deque()
-        """What the next rounds take."""
-        self._last_bytes = 0
-        """Size of the last of them."""
+        self._pending: deque[Round] = deque()
+        """What waits; the last one still takes more."""
         self._interval_ns = self._due_ns = 0
         self._added = self._settled = 0
         self._closing = False
@@ -74,30 +73,39 @@ class Committer:
     def is_threaded(self) -> bool:
         return self._thread is not None
 
-    def add(self, parts: Sequence[Pending]) -> None:
+    def add(self, parts: Sequence[Part], token: object) -> None:
         """Let an append wait for the next round. TryLaterError when too much waits already."""
-        size = parts[0].size if len(parts) == 1 else sum([part.size for part in parts])
-        stream = parts[0].place[0]
-        limit = self._limits[stream]
+        size = parts[0][2] if len(parts) == 1 else sum([size for _, _, size in parts])
         with self._mutex:
-            if self._closing:
-                raise TryLaterError(f"the log {self._directory} is closing", retry_after_s=1.0)
-            if self.pending_bytes and self.pending_bytes + size > limit:
-                raise TryLaterError(
-                    f"{self.pending_bytes} bytes wait for the disk of {self._directory}; the limit is {limit}",
-                    retry_after_s=0.1,
-                )
-            interval_ns = self._intervals_ns[stream]
-            if not self._pending or interval_ns < self._interval_ns:
-                self._interval_ns, self._due_ns = interval_ns, self._clock.monotonic_ns() + interval_ns
-                self._condition.notify_all()
-            if not self._pending or self._last_bytes > _ROUND_BYTES:
-                self._pending.append([])
-                self._last_bytes = 0
-            self._pending[-1] += parts
-            self._last_bytes += size
+            waiting = self._make_room(parts[0][0][0], size)
+            for part in parts:
+                waiting.add(part, token)
             self._added += len(parts)
-            self.pending_bytes += size
+
+    def add_batch(self, place: Place, batch: NewBatch, token: object) -> None:
+        """The same with a batch that stays as it is."""
+        with self._mutex:
+            self._make_room(place[0], batch.size).add_batch(place, batch, token)
+            self._added += 1
+
+    def _make_room(self, stream: str, size: int) -> Round:
+        """The round that takes `size` bytes more."""
+        if self._closing:
+            raise TryLaterError(f"the log {self._directory} is closing", retry_after_s=1.0)
+        if self.pending_bytes and self.pending_bytes + size > self._limits[stream]:
+            raise TryLaterError(
+                f"{self.pending_bytes} bytes wait for the disk of {self._directory}; "
+                f"the limit is {self._limits[stream]}",
+                retry_after_s=0.1,
+            )
+        interval_ns, pending = self._intervals_ns[stream], self._pending
+        if not pending or interval_ns < self._interval_ns:
+            self._interval_ns, self._due_ns = interval_ns, self._clock.monotonic_ns() + interval_ns
+            self._condition.notify_all()
+        if not pending or pending[-1].bytes > _ROUND_BYTES:
+            pending.append(Round())
+        self.pending_bytes += size
+        return pending[-1]
 
     def commit(self) -> int:
         """Make the rounds that what waits now needs; returns how many appends were in them."""
@@ -106,18 +114,18 @@ class Committer:
     def _commit_one(self) -> int:
         with self.lock:
             with self._condition:
-                taken = self._pending.popleft() if self._pending else []
-            if not taken:
+                taken = self._pending.popleft() if self._pending else None
+            if taken is None:
                 return 0
             try:
                 fates = self._round(taken)
             finally:
                 with self._condition:
-                    self.pending_bytes -= sum([part.size for part in taken])
-                    self._settled += len(taken)
+                    self.pending_bytes -= taken.bytes
+                    self._settled += taken.appends
                     self._condition.notify_all()
         self._tell(fates)
-        return len(taken)
+        return taken.appends
 
     def flush(self, timeout_s: float) -> None:
         """Return when all that was added so far is committed, or has failed."""
@@ -144,18 +152,12 @@ class Committer:
 
     # -- a round -----------------------------------------------------------------------------------------------------
 
-    def _round(self, taken: Sequence[Pending]) -> list[Appended]:
-        groups: dict[Place, list[Pending]] = {}
-        for part in taken:
-            group = groups.get(part.place)
-            if group is None:
-                group = groups[part.place] = []
-            group.append(part)
-        written = {place: self._write(place, group) for place, group in groups.items()}
+    def _round(self, taken: Round) -> list[Appended]:
+        written = {place: self._write(place, group) for place, group in taken.groups.items()}
         to_sync = [place for place, result in written.items() if not isinstance(result, Exception)]
         errors = dict(zip(to_sync, self._sync_all(to_sync)))
         fates: list[Appended] = []
-        for place, group in groups.items():
+        for place, group in taken.groups.items():
             result = written[place]
             error = result if isinstance(result, Exception) else errors[place]
             if error is None:
@@ -163,31 +165,21 @@ class Committer:
             else:
                 self.problems[place] = str(error)
             stream, partition = place
-            if error is not None or isinstance(result, Exception):
-                fates += [Appended(part.token, stream, partition, -1, part.count, error) for part in group]
-            else:
-                fates += [
-                    Appended(part.token, stream, partition, offset, part.count, None)
-                    for part, offset in zip(group, result)
-                ]
+            for shared, base in zip(group, [-1] * len(group) if isinstance(result, Exception) else result):
+                for token, count in shared.members:
+                    fates.append(Appended(token, stream, partition, -1 if error else base, count, error))
+                    base += count
         return fates
 
-    def _write(self, place: Place, group: Sequence[Pending]) -> list[int] | Exception:
-        """Write what waits for a partition; returns the first offset of each append, or why nothing was written."""
+    def _write(self, place: Place, group: Sequence[Shared]) -> list[int] | Exception:
+        """Write what waits for a partition; returns the base offsets of its batches, or why nothing was written."""
         try:
-            batches = list(share_batches(group))
-            bases = self._partitions[place].write([batch for batch, _ in batches])
+            return self._partitions[place].write([shared.close() for shared in group])
         except (PenstockError, OSError) as error:
             return error
         except Exception as error:  # a defect of ours: who appended must not wait for ever
             _log.exception("a round of %s failed", place)
             return error
-        offsets: list[int] = []
-        for base, (_, members) in zip(bases, batches):
-            for part in members:
-                offsets.append(base)
-                base += part.count
-        return offsets
 
     def _sync_all(self, places: Sequence[Place]) -> list[Exception | None]:
         if len(places) <= 1 or self._thread is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from streams.clock import Clock
 from streams.errors import MisuseError, TryLaterError
 from streams.files import DirectoryLock, DiskFiles, Files
-from streams.log.appends import Appended, Pending, Place, check_size
+from streams.log.appends import Appended, Part, Place, check_size
 from streams.log.batch import take_batch
 from streams.log.committer import Committer
 from streams.log.partition import Partition, Recovered
@@ -104,11 +104,14 @@ class EventLog:
 
         TryLaterError when too much waits for the disk already.
         """
-        self._committer.add(self._parts(stream, records, token))
+        self._committer.add(self._parts(stream, records), token)
 
     def append_durable(self, stream: str, records: Sequence[NewRecord], *, timeout_s: float = 30.0) -> int:
         """Append and wait until it is on disk; returns the first offset. DiskError when that failed."""
-        return self._wait(self._parts(stream, records, None), timeout_s)
+        parts = self._parts(stream, records)
+        waiter = _Waiter(len(parts))
+        self._committer.add(parts, waiter)
+        return self._wait(waiter, timeout_s)
 
     def append_batch(self, stream: str, partition: int, batch: bytes, *, timeout_s: float = 30.0) -> int:
         """Append a batch that a Kafka client made, untouched, and wait until it is on disk; returns its base offset.
@@ -116,8 +119,9 @@ class EventLog:
         JunkError when it is not one that can be taken; it says what is not.
         """
         self._partition(stream, partition)
-        taken = take_batch(batch)
-        return self._wait([Pending((stream, partition), (), taken, taken.size, None)], timeout_s)
+        waiter = _Waiter(1)
+        self._committer.add_batch((stream, partition), take_batch(batch), waiter)
+        return self._wait(waiter, timeout_s)
 
     def flush(self, timeout_s: float = 30.0) -> None:
         """Return when everything appended so far is committed, or has failed."""
@@ -175,24 +179,20 @@ class EventLog:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _parts(self, stream: str, records: Sequence[NewRecord], token: object) -> list[Pending]:
+    def _parts(self, stream: str, records: Sequence[NewRecord]) -> list[Part]:
         settings = self._settings.get(stream)
         if settings is None:
             raise MisuseError(f"this log does not write the stream {stream!r}; it writes {', '.join(self._settings)}")
         if not records:
             raise MisuseError("an append needs at least one record")
         if settings.partitions == 1:
-            return [Pending((stream, 0), tuple(records), None, check_size(records), token)]
+            return [((stream, 0), records, check_size(records))]
         groups: dict[int, list[NewRecord]] = {}
         for record in records:
             groups.setdefault(partition_of(record.key, settings.partitions), []).append(record)
-        return [Pending((stream, number), group, None, check_size(group), token) for number, group in groups.items()]
+        return [((stream, number), group, check_size(group)) for number, group in groups.items()]
 
-    def _wait(self, parts: list[Pending], timeout_s: float) -> int:
-        waiter = _Waiter(len(parts))
-        for part in parts:
-            part.token = waiter
-        self._committer.add(parts)
+    def _wait(self, waiter: _Waiter, timeout_s: float) -> int:
         if not self._committer.is_threaded:
             self.commit()
         if not waiter.done.wait(timeout_s):

@@ -25,7 +25,7 @@ from streams.log.settings import LogSettings
 
 _log = logging.getLogger("penstock.log")
 
-_CALL_BYTES = 512 << 10
+_CALL_BYTES = 1 << 20
 """For larger writes Linux looks for pages of 2 MiB, and takes several times as long where it has none at hand."""
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streams.errors import CorruptError
+from streams.files import Buffer
 from streams.log.varint import read_varint, varint
 from streams.record import Header, NewRecord, Record
 
@@ -23,27 +24,44 @@ _NO_HEADERS = varint(0)
 _LARGE_BYTES = 1024
 
 
-def encode_records(records: Sequence[NewRecord], first_timestamp_ms: int) -> list[bytes]:
+class EncodedRecords:
     """Records one after the other, their offsets counted from 0, in parts: a large value is one, and is not copied."""
-    parts: list[bytes] = []
-    small: list[bytes] = []
-    for index, record in enumerate(records):
-        key, value = record.key, record.value
-        head = b"\x00" + varint(record.timestamp_ms - first_timestamp_ms) + varint(index)
-        head += _NONE if key is None else varint(len(key)) + key
-        head += _NONE if value is None else varint(len(value))
-        tail = _encode_headers(record.headers) if record.headers else _NO_HEADERS
-        value = value or b""
-        size = len(value)
-        head = varint(len(head) + size + len(tail)) + head
-        if size < _LARGE_BYTES:
-            small += (head, value, tail)
-        else:
-            small.append(head)
-            parts += (b"".join(small), value)
-            small = [tail]
-    parts.append(b"".join(small))
-    return parts
+
+    __slots__ = ("_parts", "_run", "count", "first_ms", "newest_ms")
+
+    def __init__(self) -> None:
+        self._parts: list[Buffer] = []
+        self._run = bytearray()
+        self.count = 0
+        self.first_ms = self.newest_ms = 0
+
+    def add(self, records: Sequence[NewRecord]) -> None:
+        """Records that were checked: keys and values are bytes, times from 1970 on."""
+        if not self.count:
+            self.first_ms = self.newest_ms = records[0].timestamp_ms
+        for record in records:
+            key, value, time_ms = record.key, record.value, record.timestamp_ms
+            if time_ms > self.newest_ms:
+                self.newest_ms = time_ms
+            head = b"\x00" + varint(time_ms - self.first_ms) + varint(self.count)
+            head += _NONE if key is None else varint(len(key)) + key
+            tail = _encode_headers(record.headers) if record.headers else _NO_HEADERS
+            self.count += 1
+            if value is None:
+                self._run += varint(len(head) + 1 + len(tail)) + head + _NONE + tail
+                continue
+            size = len(value)
+            head += varint(size)
+            self._run += varint(len(head) + size + len(tail)) + head
+            if size < _LARGE_BYTES:
+                self._run += value
+                self._run += tail
+            else:
+                self._parts += (self._run, value)
+                self._run = bytearray(tail)
+
+    def parts(self) -> list[Buffer]:
+        return [*self._parts, self._run]
 
 
 def _encode_headers(headers: Sequence[Header]) -> bytes:

@@ -108,6 +108,63 @@ def test_a_dead_process_does_nothing_more() -> None:
     assert deaths == [1]
 
 
+def test_sectors_that_were_not_synced_come_in_any_order() -> None:
+    seen = set()
+    for seed in range(300):
+        disk = Disk(random.Random(seed), sectors=True)
+        mount = disk.mount(lambda: None)
+        mount.make_directory(HOME)
+        file = mount.open(HOME / "a", write=True, create=True)
+        mount.sync_directory(HOME)
+        file.append([b"a" * 512])
+        file.sync()
+        file.append([b"b" * 512, b"c" * 512])
+        disk.lose_power()
+        kept = content(disk, "a")
+        assert kept is not None and kept.startswith(b"a" * 512), "what was synced stays"
+        seen.add(bytes(kept[at] for at in range(0, len(kept), 512)))
+    assert {b"a", b"ab", b"abc", b"a\0c", b"ab\0"} <= seen
+
+
+def test_what_a_sync_failed_to_write_is_never_written_unless_it_is_written_anew() -> None:
+    shown, kept = set(), set()
+    for seed in range(100):
+        disk, mount = fresh(seed)
+        file = mount.open(HOME / "a", write=True, create=True)
+        mount.sync_directory(HOME)
+        file.append([b"one"])
+        disk.failing_syncs = 1
+        with pytest.raises(OSError, match="cannot sync"):
+            file.sync()
+        shown.add(file.read(0, 10))
+        file.append([b"two"])
+        file.sync()
+        disk.lose_power()
+        kept.add(content(disk, "a"))
+    assert shown == {b"one", bytes(3)}
+    assert kept == {b"onetwo", bytes(3) + b"two"}
+
+
+def test_a_directory_that_fails_to_sync_keeps_its_changes_waiting() -> None:
+    disk, mount = fresh(3)
+    mount.open(HOME / "a", write=True, create=True)
+    disk.failing_syncs = 1
+    with pytest.raises(OSError, match="cannot sync"):
+        mount.sync_directory(HOME)
+    mount.sync_directory(HOME)
+    disk.lose_power()
+    assert content(disk, "a") == b""
+
+
+def test_a_bit_that_rots_is_rotten_after_a_power_cut_too() -> None:
+    disk, mount = fresh()
+    mount.replace(HOME / "a", b"abc")
+    disk.flip(HOME / "a", 1, 0)
+    assert content(disk, "a") == b"acc"
+    disk.lose_power()
+    assert content(disk, "a") == b"acc"
+
+
 def test_holes_read_as_zeros() -> None:
     seen = set()
     for seed in range(200):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,17 @@ def test_append_write_read_truncate(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == b"00000XXXXXagain!"
     reopened.close()
     assert (tmp_path / "a").stat().st_mode & 0o077 == 0, "readable by this user alone"
+
+
+def test_appends_of_any_size_arrive_whole(tmp_path: Path) -> None:
+    """They are cut into calls that the kernel takes quickly; nothing of that is seen."""
+    file = DiskFiles().open(tmp_path / "a", write=True, create=True)
+    parts = [b"head", os.urandom(3 << 20), b"", bytearray(b"x" * 100), memoryview(b"y" * (1 << 20)), b"tail"]
+    assert file.append(parts) == sum(map(len, parts))
+    assert file.append([]) == 0
+    file.append([b"!"])
+    file.close()
+    assert (tmp_path / "a").read_bytes() == b"".join([*parts, b"!"])
 
 
 def test_replace_leaves_the_old_or_the_new(tmp_path: Path) -> None:

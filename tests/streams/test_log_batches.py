@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.errors import CorruptError, MisuseError
+from streams.errors import CorruptError
 from streams.log import codecs
 from streams.log.batch import (
     BATCH_BYTES_MAX,
@@ -180,16 +180,6 @@ def test_a_declared_size_allocates_nothing_that_is_not_there() -> None:
         tracemalloc.stop()
     for size in (BATCH_BYTES_MAX - 11, -1, 48):
         assert read_header(data[:8] + struct.pack(">i", size) + data[12:], 0) is None
-
-
-def test_what_cannot_be_a_batch_is_a_misuse() -> None:
-    with pytest.raises(MisuseError, match="at least one record"):
-        encode_batch([])
-    for time_ms in (-1, 1 << 63):
-        with pytest.raises(MisuseError, match=r"must be from 1970 on"):
-            encode_batch([record(1, time_ms=time_ms)])
-    with pytest.raises(MisuseError, match="append fewer records at once"):
-        encode_batch([NewRecord(None, bytes(BATCH_BYTES_MAX), 0)])
 
 
 def test_the_logs_time_of_append_is_the_time_of_every_record() -> None:
