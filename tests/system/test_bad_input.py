@@ -137,7 +137,10 @@ def test_a_full_disk_stops_acknowledgements_loudly_and_goes_on_when_space_return
         )
         assert hub.poll() is None, "the hub goes on running"
         control = ControlClient(inside / "run" / "hub.sock", what="the hub")
-        assert any("space" in problem for problem in control.get("/health")["problems"])
+        wait_for(  # what fits into the last page may still go through, and then the hub is well for a moment
+            "the hub's health to name the full disk",
+            lambda: any("space" in problem for problem in control.get("/health")["problems"]),
+        )
         before = {each["device"]: each["received"][-1][1] for each in control.get("/ledger")["accounts"]}
         assert len(before) == 5
         (inside / "filler").unlink()
