@@ -775,7 +775,8 @@ class Broker:
         connection.aliases_max = min(
             _number(packet.properties, Property.TOPIC_ALIAS_MAXIMUM, 0), settings.topic_alias_maximum
         )
-        connection.wants_reasons = bool(_number(packet.properties, Property.REQUEST_PROBLEM_INFORMATION, 1))
+        # asked for in so many words: there are clients that expect an acknowledgement to be two or three bytes long
+        connection.wants_reasons = _number(packet.properties, Property.REQUEST_PROBLEM_INFORMATION, 0) == 1
         asked_s = _number(packet.properties, Property.SESSION_EXPIRY_INTERVAL, 0)
         session.expiry_s = min(asked_s, settings.session_expiry_s_max)
         if session.expiry_s != asked_s:
