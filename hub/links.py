@@ -49,9 +49,17 @@ class Link:
         self._gateway.gone(self)
 
     def close(self) -> None:
-        """Send what was written, then end."""
+        """Send what was written, then end.
+
+        What the client still sends is read until it ends too, or its time is over: closing at once would answer that
+        with a reset, and a reset takes from the client what it has not read, such as the reason why.
+        """
         self._gateway.closing(self)
-        self._transport.close()
+        if self._connection.client is None or not self._transport.can_write_eof() or self._transport.is_closing():
+            self._transport.close()
+            return
+        self._transport.write_eof()
+        self._transport.resume_reading()
 
     def check_time(self, now_ns: int) -> None:
         """A peer that does not read its goodbye is cut off."""
