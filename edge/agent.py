@@ -29,9 +29,10 @@ from edge.recorder import Recorder
 from edge.sampler import SampledSensor, Sampler
 from edge.sensors.health import Health, HealthSensor
 from edge.sensors.registry import make_sensors
-from edge.sensors.sensor import Sensor
+from edge.sensors.sensor import Sensor, Series
 from edge.settings import EdgeSettings
 from edge.storage import Storage, open_storage
+from edge.thinning.thinner import Thinner, shown, thinning_of
 from edge.uplink import Uplink
 from edge.version import agent_name
 from edge.waiting import wait_at_most
@@ -93,7 +94,13 @@ class Agent:
 
     async def _run(self, stop: asyncio.Event, executor: Executor | None) -> None:
         self._sampled = await open_sensors(self._sensors(), self._settings, self._clock)
-        recorder = Recorder(self._settings, clock=self._clock, executor=executor, clock_quality=system_clock_quality)
+        recorder = Recorder(
+            self._settings,
+            clock=self._clock,
+            executor=executor,
+            clock_quality=system_clock_quality,
+            thinner=Thinner(self._numbered(), self._settings.thinning),
+        )
         self._sampler = Sampler(
             self._sampled,
             clock=self._clock,
@@ -154,8 +161,14 @@ class Agent:
         return sensors
 
     def _manifest(self) -> Manifest:
-        numbered = [pair for each in self._sampled for pair in zip(each.numbers, each.series)]
-        return make_manifest(numbered, model=self._model(), agent=agent_name(), labels=self._settings.labels)
+        numbered = self._numbered()
+        chosen = {number: thinning_of(series, self._settings.thinning) for number, series in numbered}
+        thinned = {number: shown(each) for number, each in chosen.items() if each is not None}
+        labels = self._settings.labels
+        return make_manifest(numbered, model=self._model(), agent=agent_name(), labels=labels, thinned=thinned)
+
+    def _numbered(self) -> list[tuple[int, Series]]:
+        return [pair for each in self._sampled for pair in zip(each.numbers, each.series)]
 
     def _model(self) -> str:
         if self._settings.model:

@@ -45,6 +45,28 @@ class SensorSettings:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ThinningSettings:
+    """One `[[edge.thinning]]` table."""
+
+    series: str = setting("*", "Which series, by name; * and ? stand for others. The first table that fits counts.")
+    method: str = setting(
+        "deadband",
+        "deadband (the last kept value holds), swinging door (straight lines between kept readings) or none.",
+        choices=("deadband", "swinging door", "none"),
+    )
+    error: float = setting(
+        0.0, "What is left out is told by what is kept to within this, in the series' unit; 0: equal.", minimum=0
+    )
+    interval_s_max: float = setting(3600.0, "A reading is kept at least so often.", minimum=0.001, maximum=864000)
+
+    def __post_init__(self) -> None:
+        if self.method == "swinging door" and not self.error > 0:
+            raise ValueError(
+                f"edge.thinning of {self.series}: a swinging door needs an error above 0, in the series' unit"
+            )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeSettings:
     """Everything that the agent can be told."""
 
@@ -54,6 +76,9 @@ class EdgeSettings:
     hub_port: int = setting(1883, "TCP port of the gateway.", minimum=1, maximum=65535)
     link: LinkSettings = section(LinkSettings, "The connection to the gateway.")
     sensors: tuple[SensorSettings, ...] = setting((SensorSettings(kind="host"),), "What to read, one table a sensor.")
+    thinning: tuple[ThinningSettings, ...] = setting(
+        (), "Readings to leave out because others tell them within an error, one table a pattern; they are counted."
+    )
     labels: Mapping[str, str] = dataclasses.field(
         default_factory=dict, metadata={"doc": 'Labels of the device, for example site = "hall-2".'}
     )
