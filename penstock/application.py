@@ -24,6 +24,9 @@ from penstock.commands import (
     web,
 )
 
+_PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+"""For a command that reads its own arguments."""
+
 
 def application() -> Any:
     """The command tree, ready to be called with a list of arguments."""
@@ -44,7 +47,12 @@ def application() -> Any:
             print(f"penstock {__version__}")
             raise typer.Exit()
 
-    for each in (up, doctor, device, command, ledger, log, quarantine, dashboards, settings, hub, process, web, edge):
+    for each in (up, doctor, device, command, ledger, log, quarantine, dashboards, settings, hub, process, web):
         each.register(app)
+
+    @app.command("edge", help=edge.HELP, context_settings=_PASSED_ON)
+    def run_edge(context: typer.Context) -> int:
+        return edge.main(context.args)
+
     simulate.register(app)
     return typer.main.get_command(app)

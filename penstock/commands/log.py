@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 from rich.progress import Progress, TaskID
 
-from penstock.commands.common import DataOption, JsonOption, console, count, data_directory, emit, table
+from penstock.commands.common import DataOption, JsonOption, console, count, emit, table
+from penstock.surroundings import data_directory
 from streams.errors import JunkError
 from streams.files import DiskFiles
 from streams.frames import read_header
