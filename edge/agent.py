@@ -23,13 +23,13 @@ from edge.commands.registry import make_commands
 from edge.inbox import Inbox
 from edge.inspection import check, read_once, spool_status
 from edge.manifest import Manifest, make_manifest
-from edge.opening import open_sensors
+from edge.opening import OpenSensors, open_sensors
 from edge.readings import latest_readings
 from edge.recorder import Recorder
-from edge.sampler import SampledSensor, Sampler
+from edge.sampler import Sampler
 from edge.sensors.health import Health, HealthSensor
 from edge.sensors.registry import make_sensors
-from edge.sensors.sensor import Sensor, Series
+from edge.sensors.sensor import AnySensor, Series
 from edge.settings import EdgeSettings
 from edge.storage import Storage, open_storage
 from edge.thinning.thinner import Thinner, shown, thinning_of
@@ -59,7 +59,7 @@ class Agent:
         settings: EdgeSettings,
         state: Path,
         *,
-        sensors: Sequence[Sensor] | None = None,
+        sensors: Sequence[AnySensor] | None = None,
         files: Files | None = None,
         clock: Clock | None = None,
         executor: Executor | None = None,
@@ -73,7 +73,7 @@ class Agent:
         self._executor = executor
         self._randomness = randomness or random.Random()
         self._given = sensors
-        self._sampled: list[SampledSensor] = []
+        self._opened = OpenSensors()
         self._sampler: Sampler | None = None
         self._storage: Storage | None = None
         self._oldest_ms: int | None = None
@@ -93,7 +93,7 @@ class Agent:
             lock.release()
 
     async def _run(self, stop: asyncio.Event, executor: Executor | None) -> None:
-        self._sampled = await open_sensors(self._sensors(), self._settings, self._clock)
+        self._opened = await open_sensors(self._sensors(), self._settings, self._clock, self._randomness)
         recorder = Recorder(
             self._settings,
             clock=self._clock,
@@ -102,13 +102,12 @@ class Agent:
             thinner=Thinner(self._numbered(), self._settings.thinning),
         )
         self._sampler = Sampler(
-            self._sampled,
+            self._opened.sampled,
             clock=self._clock,
             record=recorder.record,
-            read_timeout_s=self._settings.read_timeout_s,
             time_step_us=self._settings.time_step_us,
         )
-        sampling = asyncio.create_task(self._sampler.run(stop), name="sampler")
+        sampling = asyncio.create_task(self._run_sensors(self._sampler, recorder, stop), name="sensors")
         try:
             if (storage := await self._open_storage(recorder, stop)) is None:
                 return
@@ -120,6 +119,11 @@ class Agent:
                 await recorder.in_disk_order(storage.close)
         finally:
             await _end(sampling)
+
+    async def _run_sensors(self, sampler: Sampler, recorder: Recorder, stop: asyncio.Event) -> None:
+        fed = self._opened.fed
+        feeding = [each.run(stop, record=recorder.record, declare=recorder.overflowed) for each in fed]
+        await asyncio.gather(sampler.run(stop), *feeding)
 
     async def _serve(
         self,
@@ -154,8 +158,11 @@ class Agent:
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
-    def _sensors(self) -> list[Sensor]:
-        sensors = list(self._given) if self._given is not None else make_sensors(self._settings.sensors)
+    def _sensors(self) -> list[AnySensor]:
+        if self._given is not None:
+            sensors = list(self._given)
+        else:
+            sensors = make_sensors(self._settings.sensors, read_timeout_s=self._settings.read_timeout_s)
         if self._settings.health_interval_s > 0:
             sensors.append(HealthSensor(self._settings.health_interval_s, self._health))
         return sensors
@@ -168,7 +175,7 @@ class Agent:
         return make_manifest(numbered, model=self._model(), agent=agent_name(), labels=labels, thinned=thinned)
 
     def _numbered(self) -> list[tuple[int, Series]]:
-        return [pair for each in self._sampled for pair in zip(each.numbers, each.series)]
+        return [pair for each in self._opened.channels for pair in zip(each.numbers, each.series)]
 
     def _model(self) -> str:
         if self._settings.model:
@@ -185,7 +192,7 @@ class Agent:
             agent=agent_name(),
             model=self._model(),
             uptime_s=lambda: (self._clock.monotonic_ns() - started_ns) / 1e9,
-            readings=lambda: latest_readings(self._sampled),
+            readings=lambda: latest_readings(self._opened.channels),
         )
         inbox = Inbox(
             self._state / "inbox", files=self._files, clock=self._clock, kept_max=self._settings.commands_kept_max
@@ -251,6 +258,9 @@ class Agent:
             queue_age_s=max(0, now_ms - self._oldest_ms) / 1000 if self._oldest_ms is not None else 0.0,
             dropped=spool.dropped(self._storage.identity.epoch),
             missed_ticks=self._sampler.missed,
+            overflowed=self._opened.overflowed(),
+            not_understood=sum(each.inlet.not_understood_count for each in self._opened.fed),
+            failing=self._opened.failing(),
         )
 
 

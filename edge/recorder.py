@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 DISK_FULL = "disk full"
+OVERFLOW = "came faster than they could be taken"
 NOT_A_FRAME = "could not be written as a frame"
 _TICK_WEIGHT_MAX = WEIGHT_MAX // 4
 _RETRY_S = 1.0
@@ -55,6 +56,7 @@ class Recorder:
         self._waiting: collections.deque[Tick] = collections.deque()
         self._waiting_readings = 0
         self._given_up = 0
+        self._overflowed = 0
         self._active = Batch(0)
         self._sealing: tuple[Batch, int, Counts] | None = None
         self._changed = asyncio.Event()
@@ -104,6 +106,11 @@ class Recorder:
         while self._waiting_readings > self._settings.memory_readings_max:
             self._give_up_oldest()
 
+    def overflowed(self, readings: int) -> None:
+        """So many readings were dropped before they came here: they get numbers, and are declared."""
+        self._overflowed += readings
+        self._changed.set()
+
     async def run(self, stop: asyncio.Event) -> None:
         """Sync the journal and seal frames as they fall due, until `stop`; then seal what there is."""
         while not stop.is_set():
@@ -131,11 +138,11 @@ class Recorder:
         await self._begin_epoch()
         for tick in self._thinner.flush():
             self._wait_for_number(tick)
-        for _ in range(4):  # what was being sealed, what is given up, what waited, what that made
+        for _ in range(6):  # what was being sealed, what is given up or overflowed, what waited, what that made
             self._flush()
             if self._storage is None:
                 return
-            if not (self._active.count or self._sealing or self._given_up or self._waiting):
+            if not (self._active.count or self._sealing or self._given_up or self._overflowed or self._waiting):
                 self._storage.spool.count_unnumbered(self._storage.identity.epoch, self._thinner.take_counts())
                 return
             if not await self._seal():
@@ -181,7 +188,7 @@ class Recorder:
         due = self._active.is_due(
             self._clock.monotonic_ns(), rows_max=self._settings.frame_readings_max, age_ns_max=age_ns_max
         )
-        return due or self._sealing is not None or self._given_up > 0
+        return due or self._sealing is not None or self._given_up > 0 or self._overflowed > 0
 
     def _pause_s(self) -> float:
         if self._active.started_ns is None:
@@ -235,7 +242,12 @@ class Recorder:
                 self._changed.set()
 
     def _may_number(self) -> bool:
-        return not self._given_up and self._active.weight < WEIGHT_MAX and self._epoch_above is None
+        return (
+            not self._given_up
+            and not self._overflowed
+            and self._active.weight < WEIGHT_MAX
+            and self._epoch_above is None
+        )
 
     def _give_up_oldest(self) -> None:
         tick = self._waiting.popleft()
@@ -264,7 +276,13 @@ class Recorder:
                     storage.journal.clear(file)
                     self._sealing = None
                 elif self._given_up and self._epoch_above is None:
-                    await self._declare(storage, self._given_up)
+                    count = self._given_up
+                    await self._declare(storage, count, DISK_FULL)
+                    self._given_up -= count
+                elif self._overflowed and self._epoch_above is None:
+                    count = self._overflowed
+                    await self._declare(storage, count, OVERFLOW)
+                    self._overflowed -= count
         except (OSError, PenstockError) as error:
             self._disk_failed(error)
             return False
@@ -312,13 +330,12 @@ class Recorder:
         self.on_sealed()
         return True
 
-    async def _declare(self, storage: Storage, count: int) -> None:
+    async def _declare(self, storage: Storage, count: int, reason: str) -> None:
         first, epoch = self._active.first, storage.identity.epoch
         await self._in_thread(
-            lambda: storage.spool.give_up(epoch=epoch, first=first, stop=first + count, reason=DISK_FULL)
+            lambda: storage.spool.give_up(epoch=epoch, first=first, stop=first + count, reason=reason)
         )
         self._active = Batch(first + count)
-        self._given_up -= count
 
     def _disk_failed(self, error: Exception) -> None:
         if self._disk_error is None:

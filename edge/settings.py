@@ -37,8 +37,12 @@ class LinkSettings:
 class SensorSettings:
     """One `[[edge.sensors]]` table."""
 
-    kind: str = setting(doc="Which sensor: host (all that this machine has), load, cpu, memory, disk, network ...")
+    kind: str = setting(doc="Which sensor: host (all that this machine has), modbus, serial ... (docs/sensors).")
+    name: str = setting("", "What to call it in messages and in names of series; empty takes its kind.")
     interval_s: float = setting(1.0, "Seconds from one reading to the next.", minimum=0.001, maximum=86400)
+    timeout_s: float = setting(
+        0.0, "How long one reading may take; 0 takes `read_timeout_s` of the agent.", minimum=0, maximum=3600
+    )
     options: Mapping[str, Any] = dataclasses.field(
         default_factory=dict, metadata={"doc": "What this kind of sensor wants to know, for example paths of disk."}
     )
@@ -83,6 +87,12 @@ class EdgeSettings:
         default_factory=dict, metadata={"doc": 'Labels of the device, for example site = "hall-2".'}
     )
     read_timeout_s: float = setting(5.0, "A sensor that takes longer has failed.", minimum=0.01, maximum=600)
+    inlet_ticks_max: int = setting(
+        1000,
+        "Ticks that a pushed sensor (serial, mqtt ...) may be ahead; then its oldest are dropped, and declared.",
+        minimum=1,
+        maximum=1_000_000,
+    )
     retry_s_max: float = setting(60.0, "Longest pause before a failed sensor is tried again.", minimum=0.01)
     time_step_us: int = setting(1000, "Times of readings are cut to whole steps.", minimum=1, maximum=1_000_000)
     commit_interval_s: float = setting(

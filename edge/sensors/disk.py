@@ -16,7 +16,7 @@ class DiskSensor:
 
     def __init__(self, context: SensorContext) -> None:
         context.check_options("paths")
-        self.name = "disk"
+        self.name = context.name
         self.interval_s = context.interval_s
         self._paths = [Path(each) for each in context.texts("paths", ("/",))]
 
