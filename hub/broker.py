@@ -617,8 +617,12 @@ class Broker:
             kept_bytes=self._budget.used,
         )
         for topic, payload in found.items():
-            self._retained.keep(Publish(topic, payload, retain=True), None)
-            self.route(topic, Publish(topic, payload), sender=None)
+            self.show(topic, payload)
+
+    def show(self, topic: str, payload: bytes) -> None:
+        """What the hub says of itself: retained, and not remembered over a restart."""
+        self._retained.keep(Publish(topic, payload, retain=True), None)
+        self.route(topic, Publish(topic, payload), sender=None)
 
     def _check(self, connection: Connection, now_ns: int) -> None:
         again_ns = connection.check_time(now_ns)

@@ -32,6 +32,7 @@ from hub.registry import Registry
 from hub.session_log import SEGMENT_BYTES as SESSION_SEGMENT_BYTES
 from hub.session_log import SessionLog
 from hub.settings import HubSettings
+from hub.system_topics import head_topic
 from hub.translations import Translations
 from hub.translator import Translator
 from streams import names
@@ -47,6 +48,7 @@ OWNER = "penstock hub"
 RETENTION_S = 60.0
 SESSIONS_S = 2.0
 MARKS_S = 30.0
+HEADS_S = 60.0
 DAY_S = 86_400.0
 
 
@@ -139,6 +141,7 @@ class Hub:
             self._sessions.restore(log, self.gateway.broker, self._folded())
             self.gateway.broker.restored()
             await self._note_positions()
+            await self._show_heads()
             await self.gateway.start()
             if self.bridge is not None:
                 self.bridge.start()
@@ -207,6 +210,7 @@ class Hub:
             "retention": _every(RETENTION_S, self._delete_old),
             "sessions": _every(SESSIONS_S, self._shorten_sessions),
             "marks": _every(MARKS_S, self._note_positions),
+            "heads": _every(HEADS_S, self._show_heads),
         }
 
     async def _look_after_commands(self) -> None:
@@ -252,11 +256,13 @@ class Hub:
         telemetry = replace(
             few,
             partitions=log.partitions,
+            chain=log.chain,
             retention_s=log.retention_days * DAY_S or None,
             retention_bytes=log.retention_bytes // log.partitions or None,
         )
         sessions = replace(few, segment_bytes=SESSION_SEGMENT_BYTES)
-        return {names.TELEMETRY: telemetry, names.DEVICES: few, names.COMMANDS: few, names.SESSIONS: sessions}
+        commands = replace(few, chain=log.chain)
+        return {names.TELEMETRY: telemetry, names.DEVICES: few, names.COMMANDS: commands, names.SESSIONS: sessions}
 
     def _open_log(self) -> EventLog:
         return EventLog.open(
@@ -286,6 +292,14 @@ class Hub:
 
     async def _note_positions(self) -> None:
         self._sessions.note_positions({place: self._projections.position(*place) for place in self._folded()})
+
+    async def _show_heads(self) -> None:
+        """Publish the heads of the hash chains, for whoever keeps them elsewhere."""
+        log = self._opened()
+        for stream, settings in self._streams().items():
+            for number in range(settings.partitions):
+                if head := log.head(stream, number):
+                    self.gateway.broker.show(head_topic(stream, number), str(head).encode())
 
     async def _shorten_sessions(self) -> None:
         await self._sessions.shorten(self._opened(), self.gateway.broker)

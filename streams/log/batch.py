@@ -60,6 +60,8 @@ class NewBatch(NamedTuple):
     """Bytes of the whole batch."""
     offsets: int
     max_timestamp_ms: int
+    digest: bytes | None = None
+    """Of a stream with a hash chain (streams/log/chain.py)."""
 
     @property
     def records(self) -> bytes:

@@ -13,6 +13,7 @@ from streams.errors import MisuseError, TryLaterError
 from streams.files import DirectoryLock, DiskFiles, Files
 from streams.log.appends import Appended, Part, Place, check_size
 from streams.log.batch import take_batch
+from streams.log.chain import Head
 from streams.log.committer import Committer
 from streams.log.partition import Partition, Recovered
 from streams.log.partitioner import partition_of
@@ -145,6 +146,10 @@ class EventLog:
     def end_offset(self, stream: str, partition: int = 0) -> int:
         """First offset that is not on disk yet."""
         return self._partition(stream, partition).durable_end
+
+    def head(self, stream: str, partition: int = 0) -> Head | None:
+        """What stands for all that is on disk, to be published elsewhere; None when the stream has no chain."""
+        return self._partition(stream, partition).head
 
     def size_bytes(self, stream: str) -> int:
         """Bytes of all segments of a stream."""

@@ -20,7 +20,8 @@ from pathlib import Path
 from streams.clock import ManualClock
 from streams.errors import DiskError
 from streams.files import Files
-from streams.log import Appended, DamagedRange, EventLog, LogSettings, StreamReader
+from streams.log import Appended, DamagedRange, EventLog, LogSettings, StreamReader, offline
+from streams.log.chain import Head
 from streams.log.partitioner import partition_of
 from streams.record import NewRecord, Record
 from tests.simulation.disk import Disk, Mount, PowerCut
@@ -47,6 +48,8 @@ class Truth:
     """Offsets whose batch has rotted."""
     kept_from: int = 0
     """What is older may be removed."""
+    heads: list[Head] = field(default_factory=list)
+    """Of its chain, as they were published after a commit."""
 
     def promise(self, offset: int, value: bytes) -> None:
         before = self.promised.get(offset)
@@ -73,6 +76,7 @@ class World:
             partitions=self.dice.choice([1, 1, 2]),
             segment_bytes=self.dice.choice([4096, 10_000, 40_000]),
             index_interval_bytes=512,
+            chain=self.dice.random() < 0.5,
         )
         self.truths = {number: Truth() for number in range(self.settings.partitions)}
         self.appended: dict[bytes, int] = {}
@@ -150,7 +154,15 @@ class World:
 
     def commit(self) -> None:
         assert self._log is not None
+        failures = self.accidents["append failed"]
         self._log.commit()
+        for number, truth in self.truths.items():
+            head = self._log.head(STREAM, number)
+            if head is not None and self.dice.random() < 0.3:
+                truth.heads.append(head)
+                read = offline.head(LOG / STREAM / str(number), files=self.disk.mount(lambda: None))
+                if read != head and not self._rotten and self.accidents["append failed"] == failures:
+                    raise Broken(f"the head is {head}, and another process reads {read}")
 
     def on_commit(self, fates: Sequence[Appended]) -> None:
         for fate in fates:
@@ -210,7 +222,7 @@ class World:
 
     def rot(self) -> None:
         """Flip up to three bits of one file, once in its life; one bit of a batch at most."""
-        kind = self.dice.choice([".log", ".log", ".log", ".index", "durable"])
+        kind = self.dice.choice([".log", ".log", ".log", ".index", "durable", ".chain"])
         paths = [path for path in self.disk.names if path.name.endswith(kind) and self.disk.names[path].data]
         if not paths:
             return
@@ -375,6 +387,25 @@ class World:
                 raise Broken(
                     f"the log begins at {reader.earliest}; what stands from {truth.kept_from} on was to be kept"
                 )
+            self.check_chain(number, truth)
+
+    def check_chain(self, number: int, truth: Truth) -> None:
+        """Nothing was changed but by rot: then every head that was published still stands for what is there."""
+        if not self.settings.chain or self._rotten:
+            return
+        files = self.disk.mount(lambda: None)
+        partition = LOG / STREAM / str(number)
+        report = offline.verify(partition, files=files, chain=True)
+        of_chain = [each for each in report.problems if ".chain" in each or "published" in each]
+        if of_chain:
+            raise Broken(f"nothing was changed, and the chain says {of_chain}")
+        if report.chained_from is None:
+            raise Broken("the partition has no chain")
+        standing = [head for head in truth.heads if head.offset >= report.chained_from]
+        report = offline.verify(partition, files=files, published=standing)
+        if report.confirmed != sorted(set(standing)):
+            raise Broken(f"nothing was changed, and of the published heads it is said {report.problems}")
+        self.accidents["heads confirmed"] += len(standing)
 
 
 def run_seed(seed: int) -> World:

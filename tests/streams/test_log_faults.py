@@ -25,6 +25,8 @@ ACCIDENTS = {
     "power cut",
     "power cut in a call",
     "power cut while opening",
+    "heads confirmed",
+    "rotten .chain",
     "rotten .index",
     "rotten .log",
     "rotten durable",
