@@ -104,6 +104,9 @@ def test_a_good_log(data: Path) -> None:
         "first_offset": 0,
         "next_offset": 100,
         "in_use": None,
+        "chained_from": None,
+        "head": None,
+        "confirmed": [],
         "problems": [],
     }
     assert (alerts["batches"], alerts["records"]) == (1, 3)
