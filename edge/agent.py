@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import platform
 import random
 import signal
@@ -23,6 +24,7 @@ from edge.commands.registry import make_commands
 from edge.inbox import Inbox
 from edge.inspection import check, read_once, spool_status
 from edge.manifest import Manifest, make_manifest
+from edge.notify import Notifier
 from edge.opening import OpenSensors, open_sensors
 from edge.readings import latest_readings
 from edge.recorder import Recorder
@@ -77,6 +79,8 @@ class Agent:
         self._sampler: Sampler | None = None
         self._storage: Storage | None = None
         self._oldest_ms: int | None = None
+        self.sampling = asyncio.Event()
+        """Set when the state directory is this agent's and its sensors are read."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; then seal, send what can be sent within the stop time-out, and say goodbye.
@@ -108,6 +112,7 @@ class Agent:
             time_step_us=self._settings.time_step_us,
         )
         sampling = asyncio.create_task(self._run_sensors(self._sampler, recorder, stop), name="sensors")
+        self.sampling.set()
         try:
             if (storage := await self._open_storage(recorder, stop)) is None:
                 return
@@ -286,14 +291,19 @@ async def _end(*tasks: asyncio.Task[None]) -> None:
 
 def run(settings: EdgeSettings, state: Path) -> int:
     """Run one agent until a signal: the first drains, the second forces. Returns the exit status."""
-    return asyncio.run(_run_until_signal(Agent(settings, state)))
+    return asyncio.run(_run_until_signal(Agent(settings, state), Notifier(os.environ)))
 
 
-async def _run_until_signal(agent: Agent) -> int:
+async def _run_until_signal(agent: Agent, manager: Notifier) -> int:
     stop = asyncio.Event()
     task = asyncio.create_task(agent.run(stop), name="agent")
+    watch = [
+        asyncio.create_task(manager.feed(), name="watchdog"),
+        asyncio.create_task(_tell_ready(agent, manager), name="tell that it is ready"),
+    ]
 
     def on_signal() -> None:
+        manager.tell(STOPPING=1)
         if stop.is_set():
             _log.warning("second signal: stopping at once; what is not sent stays in the spool")
             task.cancel()
@@ -306,4 +316,11 @@ async def _run_until_signal(agent: Agent) -> int:
         await task
     except asyncio.CancelledError:
         return 1
+    finally:
+        await _end(*watch)
     return 0
+
+
+async def _tell_ready(agent: Agent, manager: Notifier) -> None:
+    await agent.sampling.wait()
+    manager.tell(READY=1)

@@ -84,7 +84,7 @@ def spool_status(state: Path) -> dict[str, Any]:
     return {
         "device": identity.get("device"),
         "epoch": identity.get("epoch"),
-        "running": _in_use(state),
+        "running": is_running(state),
         "frames": max(0, int(spool.get("upto", 0)) - int(spool.get("oldest", 0))),
         "bytes": int(spool.get("bytes", 0)),
         "readings_numbered": sum(book.sealed for book in books),
@@ -191,7 +191,8 @@ def _books(kept: Any) -> list[EpochBook]:
         return []
 
 
-def _in_use(state: Path) -> bool:
+def is_running(state: Path) -> bool:
+    """Whether an agent works on this state directory now."""
     try:
         with (state / "lock").open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

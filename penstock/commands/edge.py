@@ -1,4 +1,4 @@
-"""penstock edge run | check | read | spool
+"""penstock edge run | check | read | spool | doctor
 
 Read by argparse and printed by hand: on a small device there is paho-mqtt beside Python, and nothing else.
 """
@@ -6,17 +6,19 @@ Read by argparse and printed by hand: on a small device there is paho-mqtt besid
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from edge.doctor import examine
 from edge.inspection import check as check_agent
 from edge.inspection import read_once, spool_status
 from edge.settings import EdgeSettings
 from penstock import flags
-from penstock.configuration import configure
+from penstock.configuration import configuration_file, configure
 from penstock.parent import stop_with_parent
 from penstock.surroundings import data_directory, run_logging
 
@@ -49,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     _add(commands, read, config=True, as_json=True)
     spooled = _add(commands, spool, data=True, as_json=True)
     spooled.add_argument("--state", type=Path, metavar="DIR", help="The agent's state directory.")
+    _add(commands, doctor, config=True, data=True, as_json=True)
     return made
 
 
@@ -94,10 +97,26 @@ def spool(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def doctor(chosen: argparse.Namespace) -> int:
+    """Check clock, disk, its wear, power, link, permissions and sensors, and say what to do; exit 1 if something is
+    wrong."""
+    settings_file = configuration_file(chosen.config)
+    settings = configure(settings_file).edge
+    state = data_directory(chosen.data) / STATE_DIRECTORY
+    findings = list(examine(settings, state, settings_file=settings_file))
+    if chosen.json:
+        _print_json({"findings": [dataclasses.asdict(each) for each in findings]})
+    for each in () if chosen.json else findings:
+        print(f"{each.verdict:<7}  {each.check}: {_shown(each.detail)}")
+        if each.remedy:
+            print(f"{'':<9}-> {_shown(each.remedy)}")
+    return 1 if any(each.verdict == "wrong" for each in findings) else 0
+
+
 def _add(
     commands: Any, work: Any, *, config: bool = False, data: bool = False, as_json: bool = False
 ) -> argparse.ArgumentParser:
-    text = work.__doc__
+    text = " ".join(work.__doc__.split())
     made: argparse.ArgumentParser = commands.add_parser(work.__name__, help=text, description=text, allow_abbrev=False)
     made.set_defaults(run=work)
     if config:
