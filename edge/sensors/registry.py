@@ -28,6 +28,10 @@ HOST_SENSORS: dict[str, str] = {
 
 SENSORS: dict[str, str] = {
     **HOST_SENSORS,
+    "http": "edge.sensors.http:HttpSensor",
+    "program": "edge.sensors.program:ProgramSensor",
+    "serial": "edge.sensors.serial_line:SerialSensor",
+    "tail": "edge.sensors.tail:TailSensor",
 }
 """Where each kind is, written as an entry point is: what is not used is not imported."""
 

@@ -205,7 +205,7 @@ def check_value(series: Series, value: Value) -> Value:
             return value
         case "bool" if isinstance(value, bool):
             return value
-        case "text" if isinstance(value, str) and _fits_text(value):
+        case "text" if isinstance(value, str) and fits_text(value):
             return value
     raise SensorFailedError(f"series {series.name} is {series.type} and cannot take {value!r:.80}")
 
@@ -218,7 +218,7 @@ def _to_float32(series: Series, value: float) -> float:
     return nearest
 
 
-def _fits_text(value: str) -> bool:
+def fits_text(value: str) -> bool:
     try:
         return len(value.encode()) <= TEXT_BYTES_MAX
     except UnicodeEncodeError:  # half of a surrogate pair
