@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import platform
 import random
-import signal
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
@@ -22,17 +20,16 @@ from edge.command_runner import CommandRunner
 from edge.commands.command import CommandContext
 from edge.commands.registry import make_commands
 from edge.inbox import Inbox
-from edge.inspection import check, read_once, spool_status
 from edge.manifest import Manifest, make_manifest
-from edge.notify import Notifier
 from edge.opening import OpenSensors, open_sensors
 from edge.readings import latest_readings
 from edge.recorder import Recorder
 from edge.sampler import Sampler
 from edge.sensors.health import Health, HealthSensor
-from edge.sensors.registry import make_sensors
+from edge.sensors.registry import HOST, make_sensors
 from edge.sensors.sensor import AnySensor, Series
 from edge.settings import EdgeSettings
+from edge.settings_twin import SettingsTwin
 from edge.storage import Storage, open_storage
 from edge.thinning.thinner import Thinner, shown, thinning_of
 from edge.uplink import Uplink
@@ -41,8 +38,6 @@ from edge.waiting import wait_at_most
 from streams.clock import Clock, SystemClock
 from streams.errors import MisuseError, PenstockError
 from streams.files import DirectoryLock, DiskFiles, Files
-
-__all__ = ["Agent", "check", "read_once", "run", "spool_status"]
 
 _log = logging.getLogger(__name__)
 
@@ -66,6 +61,7 @@ class Agent:
         clock: Clock | None = None,
         executor: Executor | None = None,
         randomness: random.Random | None = None,
+        twin: SettingsTwin | None = None,
     ) -> None:
         """`sensors` replace those of the settings; `executor` (disk work) may be shared by many agents."""
         self._settings = settings
@@ -79,8 +75,28 @@ class Agent:
         self._sampler: Sampler | None = None
         self._storage: Storage | None = None
         self._oldest_ms: int | None = None
+        self._twin = twin
+        self._uplink: Uplink | None = None
+        self.on_trial = False
+        """Whether its settings may be taken back yet; the keeper's note."""
         self.sampling = asyncio.Event()
         """Set when the state directory is this agent's and its sensors are read."""
+
+    @property
+    def settings(self) -> EdgeSettings:
+        return self._settings
+
+    @property
+    def reached_hub(self) -> bool:
+        """Whether the hub has answered this agent's birth."""
+        return self._uplink is not None and self._uplink.reached
+
+    def failing(self) -> dict[str, str]:
+        """Sensors, or single series, that give nothing at present, and why; also those that are not there at all."""
+        asked_for = [] if self._given is not None else [each for each in self._settings.sensors if each.kind != HOST]
+        names = {each.name for each in make_sensors(asked_for)}
+        absent = names - {each.sensor for each in self._opened.channels}
+        return dict.fromkeys(sorted(absent), "this device does not have it") | self._opened.failing()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; then seal, send what can be sent within the stop time-out, and say goodbye.
@@ -120,10 +136,10 @@ class Agent:
             try:
                 await self._serve(storage, recorder, sampling, executor, stop)
             finally:
-                await _end(sampling)  # sources stop first, whatever it was that ended us
+                await end(sampling)  # sources stop first, whatever it was that ended us
                 await recorder.in_disk_order(storage.close)
         finally:
-            await _end(sampling)
+            await end(sampling)
 
     async def _run_sensors(self, sampler: Sampler, recorder: Recorder, stop: asyncio.Event) -> None:
         fed = self._opened.fed
@@ -141,6 +157,8 @@ class Agent:
         uplink = Uplink(self._settings, storage, recorder, clock=self._clock, randomness=self._randomness)
         commands = self._commands(uplink, executor)
         uplink.commands = commands
+        uplink.twin = self._twin
+        self._uplink = uplink
         recorder.on_sealed = uplink.on_sealed
         recorder.start(storage)
         sealed = asyncio.Event()
@@ -158,7 +176,7 @@ class Agent:
             sealed.set()
             await asyncio.wait([sending], timeout=self._settings.stop_timeout_s + 2.0)
         finally:
-            await _end(sampling, recording, sending, *others)
+            await end(sampling, recording, sending, *others)
             await commands.close()
 
     # -- parts -------------------------------------------------------------------------------------------------------
@@ -283,44 +301,8 @@ async def _first_failure(tasks: Sequence[asyncio.Task[None]], stop: asyncio.Even
         stopped.cancel()
 
 
-async def _end(*tasks: asyncio.Task[None]) -> None:
+async def end(*tasks: asyncio.Task[None]) -> None:
+    """Cancel tasks and wait until they have ended; what they raise is lost."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def run(settings: EdgeSettings, state: Path) -> int:
-    """Run one agent until a signal: the first drains, the second forces. Returns the exit status."""
-    return asyncio.run(_run_until_signal(Agent(settings, state), Notifier(os.environ)))
-
-
-async def _run_until_signal(agent: Agent, manager: Notifier) -> int:
-    stop = asyncio.Event()
-    task = asyncio.create_task(agent.run(stop), name="agent")
-    watch = [
-        asyncio.create_task(manager.feed(), name="watchdog"),
-        asyncio.create_task(_tell_ready(agent, manager), name="tell that it is ready"),
-    ]
-
-    def on_signal() -> None:
-        manager.tell(STOPPING=1)
-        if stop.is_set():
-            _log.warning("second signal: stopping at once; what is not sent stays in the spool")
-            task.cancel()
-        stop.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, on_signal)
-    try:
-        await task
-    except asyncio.CancelledError:
-        return 1
-    finally:
-        await _end(*watch)
-    return 0
-
-
-async def _tell_ready(agent: Agent, manager: Notifier) -> None:
-    await agent.sampling.wait()
-    manager.tell(READY=1)

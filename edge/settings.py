@@ -118,6 +118,12 @@ class EdgeSettings:
         1000, "Ended commands whose keys are remembered, so that none runs twice.", minimum=10, maximum=100_000
     )
     command_timeout_s: float = setting(60.0, "A command that takes longer has failed.", minimum=0.05, maximum=86400)
+    settings_trial_s: float = setting(
+        30.0,
+        "The trial of settings from the hub: taken back when by then it is not reached, or a sensor died of them.",
+        minimum=0.05,
+        maximum=3600,
+    )
     stop_timeout_s: float = setting(5.0, "How long a stop may spend on sending what is left.", minimum=0, maximum=600)
 
     def __post_init__(self) -> None:

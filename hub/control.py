@@ -16,8 +16,9 @@ from hub.admission import Admission
 from hub.commands import Commands
 from hub.dispatch import ConflictError, Dispatcher, UnknownCommandError
 from hub.events import dump
-from hub.payload import optional_number, optional_text, read_object, text
+from hub.payload import optional_number, optional_text, read_object, text, whole
 from hub.registry import Device, Registry, UnknownDeviceError
+from hub.twin_desk import TwinDesk
 from streams.errors import JunkError, MisuseError, PenstockError, TryLaterError
 from streams.metrics import CONTENT_TYPE, Metrics
 
@@ -36,6 +37,7 @@ class Hub(Protocol):
     accounts: Accounts
     commands: Commands
     dispatcher: Dispatcher
+    twin_desk: TwinDesk
     admission: Admission
     metrics: Metrics
 
@@ -58,6 +60,8 @@ class ControlApi:
             ("GET", "/health", self.health),
             ("GET", "/devices", self.devices),
             ("GET", "/devices/{device}", self.device),
+            ("GET", "/devices/{device}/twin", self.twin),
+            ("PATCH", "/devices/{device}/twin", self.change_twin),
             ("POST", "/commands", self.create_command),
             ("GET", "/commands", self.list_commands),
             ("GET", "/commands/{key}", self.command),
@@ -77,6 +81,19 @@ class ControlApi:
 
     async def device(self, request: Request) -> Response:
         return _json(self._shown(self._hub.registry.get(request.path_params["device"])))
+
+    async def twin(self, request: Request) -> Response:
+        wait_s = _number(request, "wait_s", 0.0, WAIT_S_MAX)
+        return _json((await self._hub.twin_desk.wait(request.path_params["device"], wait_s)).to_json())
+
+    async def change_twin(self, request: Request) -> Response:
+        body = read_object(await request.body(), "the change")
+        settings, version = body.get("settings"), body.get("version")
+        if not isinstance(settings, dict):
+            raise MisuseError("the change: settings must be an object; null as a value takes a setting back")
+        if version is not None:
+            version = whole(body, "version", "the change")
+        return _json((await self._hub.twin_desk.change(request.path_params["device"], settings, version)).to_json())
 
     async def create_command(self, request: Request) -> Response:
         body = read_object(await request.body(), "the command")

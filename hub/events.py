@@ -89,6 +89,29 @@ class CommandEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class DesiredEvent:
+    """Somebody wants a device's settings to be others."""
+
+    device: str
+    time_ms: int
+    version: int
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedEvent:
+    """A device said which settings are in force, and what became of those that it was asked for."""
+
+    device: str
+    time_ms: int
+    version: int
+    """The desired version that it is about; 0: it was never asked."""
+    outcome: str
+    error: str | None
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class JunkEvent:
     """A record that cannot be understood; it stays on the log as it came."""
 
@@ -98,7 +121,17 @@ class JunkEvent:
     reason: str
 
 
-Event = FrameEvent | ManifestEvent | StateEvent | AccountEvent | ConnectionEvent | CommandEvent | JunkEvent
+Event = (
+    FrameEvent
+    | ManifestEvent
+    | StateEvent
+    | AccountEvent
+    | ConnectionEvent
+    | CommandEvent
+    | DesiredEvent
+    | ReportedEvent
+    | JunkEvent
+)
 
 
 def decode(
@@ -197,6 +230,31 @@ def _command(device: str, time_ms: int, value: bytes) -> Event:
     )
 
 
+def _desired(device: str, time_ms: int, value: bytes) -> Event:
+    source = read_object(value, "the desired settings")
+    return DesiredEvent(device, time_ms, whole(source, "version", "the desired settings"), _settings(source))
+
+
+def _reported(device: str, time_ms: int, value: bytes) -> Event:
+    what = "the reported settings"
+    source = read_object(value, what)
+    return ReportedEvent(
+        device,
+        time_ms,
+        version=whole(source, "version", what),
+        outcome=text(source, "outcome", what, length_max=16),
+        error=optional_text(source, "error", what, length_max=10_000),
+        settings=_settings(source),
+    )
+
+
+def _settings(source: Mapping[str, Any]) -> Mapping[str, Any]:
+    settings = source.get("settings")
+    if not isinstance(settings, dict):
+        raise JunkError(f"settings must be an object, not {settings!r:.80}")
+    return settings
+
+
 _READERS: dict[str, Callable[[str, int, bytes], Event]] = {
     names.TELEMETRY: _frame,
     names.MANIFEST: _manifest,
@@ -204,4 +262,6 @@ _READERS: dict[str, Callable[[str, int, bytes], Event]] = {
     names.ACCOUNT: _account,
     CONNECTION: _connection,
     names.COMMANDS: _command,
+    names.DESIRED: _desired,
+    names.REPORTED: _reported,
 }

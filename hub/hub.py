@@ -35,6 +35,8 @@ from hub.settings import HubSettings
 from hub.system_topics import head_topic
 from hub.translations import Translations
 from hub.translator import Translator
+from hub.twin_desk import TwinDesk
+from hub.twins import Twins
 from streams import names
 from streams.clock import Clock, SystemClock
 from streams.control import serving
@@ -88,8 +90,9 @@ class Hub:
         self.registry = Registry()
         self.accounts = Accounts()
         self.commands = Commands(kept_max=settings.commands.kept_max)
+        self.twins = Twins()
         translations = Translations()
-        projections: list[Projection] = [self.registry, self.accounts, self.commands, translations]
+        projections: list[Projection] = [self.registry, self.accounts, self.commands, self.twins, translations]
         self._projections = Projections(data / "hub", files, projections)
         self._journal = Journal(self._projections, clock=clock, react=self._react)
         self.dispatcher = Dispatcher(
@@ -102,6 +105,7 @@ class Hub:
             settings=settings.commands,
             metrics=self.metrics,
         )
+        self.twin_desk = TwinDesk(self.twins, self.registry, self._journal, publish=self._publish, clock=clock)
         self._translator = Translator(
             self._journal, translations, clock=clock, series_max=settings.devices.learnt_series_max
         )
@@ -320,6 +324,7 @@ class Hub:
             self.bridge.on_frame(event.device)
         self._epochs.react(event)
         self.dispatcher.react(event)
+        self.twin_desk.react(event)
 
 
 async def _every(interval_s: float, work: Callable[[], Awaitable[None]]) -> None:

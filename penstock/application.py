@@ -20,6 +20,7 @@ from penstock.commands import (
     quarantine,
     settings,
     simulate,
+    twin,
     up,
     web,
 )
@@ -47,7 +48,7 @@ def application() -> Any:
             print(f"penstock {__version__}")
             raise typer.Exit()
 
-    for each in (up, doctor, device, command, ledger, log, quarantine, dashboards, settings, hub, process, web):
+    for each in (up, doctor, device, command, twin, ledger, log, quarantine, dashboards, settings, hub, process, web):
         each.register(app)
 
     @app.command("edge", help=edge.HELP, context_settings=_PASSED_ON)

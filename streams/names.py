@@ -22,19 +22,21 @@ MANIFEST = "manifest"
 STATE = "state"
 ACCOUNT = "account"
 RESULTS = "results"
+REPORTED = "reported"
 # device -> hub, in the formats of others
 READINGS = "readings"
 JSON = "json"
 SENML = "senml"
 LINES = "lines"
 TRANSLATED = frozenset({READINGS, JSON, SENML, LINES})
-UPSTREAM = frozenset({FRAMES, MANIFEST, STATE, ACCOUNT, RESULTS}) | TRANSLATED
+UPSTREAM = frozenset({FRAMES, MANIFEST, STATE, ACCOUNT, RESULTS, REPORTED}) | TRANSLATED
 
 # hub -> device
 COMMAND = "commands"
 REQUESTS = "requests"
 COMMITTED = "committed"
-DOWNSTREAM = frozenset({COMMAND, REQUESTS, COMMITTED})
+DESIRED = "desired"
+DOWNSTREAM = frozenset({COMMAND, REQUESTS, COMMITTED, DESIRED})
 
 FAULT_HEADER = "fault"
 """A record of `telemetry` with this header is no frame: it says why the hub could not translate these bytes."""

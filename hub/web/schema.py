@@ -119,6 +119,36 @@ class Commands(Shape):
     commands: list[Command] = Field(description="Newest first.")
 
 
+class Desired(Shape):
+    version: int = Field(description="Grows by one with each change.")
+    settings: dict[str, Any] = Field(description="A JSON merge patch over the settings that the device has of its own.")
+    time_ms: int | None
+
+
+class Reported(Shape):
+    version: int = Field(description="The desired version that this is about.")
+    outcome: str = Field(description="applied, trying, refused or rolled back.")
+    error: str | None
+    settings: dict[str, Any] = Field(description="Everything that is set, without secrets.")
+    time_ms: int
+
+
+class Twin(Shape):
+    device: str
+    settled: bool = Field(description="Whether the device has said what became of what is desired now.")
+    desired: Desired
+    reported: Reported | None
+
+
+class TwinChange(BaseModel):
+    """A change of what is desired."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    settings: dict[str, Any] = Field(description="Merged in (RFC 7396); null takes a setting back.")
+    version: int | None = Field(default=None, ge=0, description="Only if this version is desired now; 409 otherwise.")
+
+
 class NewCommand(BaseModel):
     """A command to send. It runs once, and never after its deadline."""
 

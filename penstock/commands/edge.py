@@ -59,7 +59,7 @@ def run(chosen: argparse.Namespace) -> int:
     """Run the agent until a signal stops it."""
     given = {name: value for name, value in vars(chosen).items() if name.startswith("edge.") and value is not None}
     settings = configure(chosen.config, given).edge
-    from edge.agent import run as run_agent
+    from edge.process import run as run_agent
 
     stop_with_parent()
     run_logging("edge")

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import sys
 from pathlib import Path
-from edge.agent import run
+from edge.process import run
 from edge.settings import EdgeSettings, SensorSettings
 settings = EdgeSettings(device="press-7", hub_port=int(sys.argv[2]), frame_age_s=0.05, account_interval_s=0.05,
                         stop_timeout_s=float(sys.argv[3]), sensors=(SensorSettings(kind="host", interval_s=0.02),))

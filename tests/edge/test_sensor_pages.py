@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.agent import check
+from edge.inspection import check
 from edge.sensors.registry import HOST_SENSORS, SENSORS, make_sensors
 from tests.edge.samples import PAGES, sample
 

@@ -23,6 +23,8 @@ from hub.registry import Registry
 from hub.settings import CommandSettings
 from hub.translations import Translations
 from hub.translator import Translator
+from hub.twin_desk import TwinDesk
+from hub.twins import Twins
 from streams import names
 from streams.clock import ManualClock
 from streams.files import DiskFiles, Files
@@ -58,7 +60,8 @@ class Parts:
         self.published: list[tuple[str, str, Any]] = []
         self.listening: set[str] = set()
         self.translations = Translations()
-        projections = [self.registry, self.accounts, self.commands, self.translations]
+        self.twins = Twins()
+        projections = [self.registry, self.accounts, self.commands, self.twins, self.translations]
         self.projections = Projections(data / "hub", self.files, projections)
         self.journal = Journal(self.projections, clock=self.clock, react=self._react)
         keys = Keys(self.clock, lambda size: bytes(size))
@@ -72,6 +75,7 @@ class Parts:
             settings=settings or CommandSettings(open_max=3, silence_s=100.0),
             metrics=self.metrics,
         )
+        self.twin_desk = TwinDesk(self.twins, self.registry, self.journal, publish=self._publish, clock=self.clock)
         self.translator = Translator(self.journal, self.translations, clock=self.clock, series_max=100)
         self.ingest = Ingest(
             self.journal,
@@ -132,6 +136,7 @@ class Parts:
         self.events.append(event)
         self.ingest.react(event)
         self.dispatcher.react(event)
+        self.twin_desk.react(event)
 
 
 @pytest.fixture
