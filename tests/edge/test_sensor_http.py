@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trustme
 
-from edge.agent import check
+from edge.inspection import check
 from edge.sensors.contract import SensorContract
 from edge.sensors.http import BODY_BYTES_MAX, HttpSensor
 from edge.sensors.sensor import Bad, SensorFailedError

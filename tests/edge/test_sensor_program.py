@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edge.agent import check
+from edge.inspection import check
 from edge.sensors.contract import SensorContract
 from edge.sensors.program import OUTPUT_BYTES_MAX, ProgramSensor
 from edge.sensors.sensor import Bad, Given, SensorFailedError

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from edge.agent import check
+from edge.inspection import check
 from edge.sensors.contract import SensorContract
 from edge.sensors.sensor import SensorFailedError
 from edge.sensors.serial_line import SerialSensor

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edge.agent import check
+from edge.inspection import check
 from edge.sensors.contract import SensorContract
 from edge.sensors.sensor import AnySensor, SensorFailedError
 from edge.sensors.tail import TailSensor
