@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.backoff import Backoff
+from edge.clock_error import clock_error_ms
 from edge.clock_quality import system_clock_quality
 from edge.command_runner import CommandRunner
 from edge.commands.command import CommandContext
@@ -79,6 +80,8 @@ class Agent:
         self._uplink: Uplink | None = None
         self.on_trial = False
         """Whether its settings may be taken back yet; the keeper's note."""
+        self.restart_wanted = asyncio.Event()
+        """Set when a command asked for a restart; whoever runs the agent sees to it."""
         self.sampling = asyncio.Event()
         """Set when the state directory is this agent's and its sensors are read."""
 
@@ -223,11 +226,13 @@ class Agent:
         return CommandRunner(
             self._settings,
             inbox,
-            make_commands(),
+            make_commands(self._settings),
             context,
             clock=self._clock,
             executor=executor,
             send=uplink.send_result,
+            restart=self.restart_wanted.set,
+            uncertainty_ms=clock_error_ms,
         )
 
     async def _open_storage(self, recorder: Recorder, stop: asyncio.Event) -> Storage | None:

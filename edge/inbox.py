@@ -39,7 +39,8 @@ class Inbox:
         self._good_bytes = 0
 
     def open(self) -> list[InboxEntry]:
-        """Read what an earlier start left; returns the commands that have not ended, oldest first."""
+        """Read what an earlier start left; returns the commands that have not ended, or whose end the hub may not have
+        heard, oldest first."""
         self._files.make_directory(self._path.parent)
         new = not self._files.exists(self._path)
         self._file = self._files.open(self._path, write=True, create=True)
@@ -54,7 +55,7 @@ class Inbox:
             _log.log(level, "%s ends in %d bytes that cannot be read; they are cut", self._path, scan.lost_bytes)
         if scan.later:
             self._rewrite()
-        return [entry for entry in self._entries.values() if not entry.ended]
+        return [entry for entry in self._entries.values() if not entry.ended or not entry.told]
 
     def get(self, key: str) -> InboxEntry | None:
         """The command of that key, if it has been seen."""
@@ -69,12 +70,11 @@ class Inbox:
         entry = parse_command(payload)
         assert entry.key not in self._entries, "asked before whether it has been seen"
         step = entry.next_step(state, self._now_ms(), more)
-        kept = InboxEntry(entry.key, entry.name, entry.arguments, entry.deadline_ms)
-        kept.take(step)
-        self._append({"entry": kept.to_json()})
-        self._entries[entry.key] = kept
+        entry.take(step)
+        self._append({"entry": entry.to_json()})
+        self._entries[entry.key] = entry
         self._forget()
-        return kept
+        return entry
 
     def step(self, entry: InboxEntry, state: str, **more: Any) -> JsonObject:
         """The command went on: returns what to publish, after it is on disk."""
@@ -82,6 +82,11 @@ class Inbox:
         self._append({"step": step})
         entry.take(step)
         return step
+
+    def told(self, entry: InboxEntry) -> None:
+        """The hub knows how it ended. Not synced: to say it again after a power cut does no harm."""
+        self._append({"told": entry.key}, sync=False)
+        entry.told = True
 
     def close(self) -> None:
         if self._file is not None:
@@ -91,13 +96,14 @@ class Inbox:
     def _now_ms(self) -> int:
         return self._clock.time_ns() // 1_000_000
 
-    def _append(self, record: JsonObject) -> None:
+    def _append(self, record: JsonObject, *, sync: bool = True) -> None:
         assert self._file is not None, "the inbox is open"
         data = pack_record(json.dumps(record, allow_nan=False).encode())
         if self._file.size() != self._good_bytes:  # a torn tail, or an append that failed half-way
             self._file.truncate(self._good_bytes)
         self._file.append((data,))
-        self._file.sync()
+        if sync:
+            self._file.sync()
         self._good_bytes += len(data)
         if self._good_bytes > _REWRITE_BYTES and self._good_bytes > 2 * self._live_bytes():
             self._rewrite()
@@ -120,6 +126,9 @@ class Inbox:
             if "entry" in record:
                 entry = InboxEntry.from_json(record["entry"])
                 self._entries[entry.key] = entry
+            elif "told" in record:
+                if (ended := self._entries.get(record["told"])) is not None:
+                    ended.told = True
             elif (seen := self._entries.get(record["step"]["key"])) is not None:
                 seen.take(record["step"])
         except (ValueError, KeyError, TypeError, CorruptError) as error:

@@ -42,6 +42,8 @@ class Keeper:
         self._twin = SettingsTwin(settings, state, files=self._files, clock=self._clock)
         self._failing: set[str] | None = None
         """What failed under the settings before those on trial; None: not known, an earlier start began the trial."""
+        self.restart_wanted = asyncio.Event()
+        """Set when `run` has ended, or ends, because the process is to start anew."""
         self.sampling = asyncio.Event()
         """Set when sensors are read for the first time."""
 
@@ -49,7 +51,7 @@ class Keeper:
         """Work until `stop` is set. Raises what an agent died of that was not on trial."""
         await self._twin.load()
         try:
-            while not stop.is_set():
+            while not stop.is_set() and not self.restart_wanted.is_set():
                 self._twin.changed.clear()
                 await self._run_one(stop)
         finally:
@@ -58,7 +60,7 @@ class Keeper:
     async def _run_one(self, stop: asyncio.Event) -> None:
         """One agent, until `stop`, or until other settings are to be used."""
         agent = self._make(self._twin.settings, self._twin)
-        agent.sampling = self.sampling
+        agent.sampling, agent.restart_wanted = self.sampling, self.restart_wanted
         enough = asyncio.Event()
         running = asyncio.create_task(agent.run(enough), name="agent")
         try:
@@ -86,7 +88,7 @@ class Keeper:
         agent.on_trial = True
         trial_s = agent.settings.settings_trial_s
         await self._wait(running, stop, timeout_s=trial_s)
-        if stop.is_set() or running.done() or self._twin.changed.is_set():
+        if any(each.is_set() for each in (stop, self._twin.changed, self.restart_wanted)) or running.done():
             return
         if problem := self._problem(agent, trial_s):
             await self._twin.roll_back(problem)
@@ -106,7 +108,8 @@ class Keeper:
 
     async def _wait(self, running: asyncio.Task[None], stop: asyncio.Event, *, timeout_s: float | None = None) -> None:
         """Until the agent ends, `stop` is set, other settings are wanted, or time is up."""
-        events = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(self._twin.changed.wait())]
+        awaited = (stop, self._twin.changed, self.restart_wanted)
+        events = [asyncio.ensure_future(each.wait()) for each in awaited]
         try:
             await asyncio.wait([running, *events], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 from pathlib import Path
 
 from edge.agent import end
@@ -17,8 +18,16 @@ _log = logging.getLogger(__name__)
 
 
 def run(settings: EdgeSettings, state: Path) -> int:
-    """Run one agent until a signal: the first drains, the second forces. Returns the exit status."""
-    return asyncio.run(_run_until_signal(Keeper(settings, state), Notifier(os.environ)))
+    """Run one agent until a signal: the first drains, the second forces. Returns the exit status.
+
+    When a restart is asked for, this process becomes the new one, with the same number and the same words.
+    """
+    keeper = Keeper(settings, state)
+    status = asyncio.run(_run_until_signal(keeper, Notifier(os.environ)))
+    if status == 0 and keeper.restart_wanted.is_set():
+        _log.info("starting anew, as asked")
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    return status
 
 
 async def _run_until_signal(keeper: Keeper, manager: Notifier) -> int:
@@ -31,6 +40,7 @@ async def _run_until_signal(keeper: Keeper, manager: Notifier) -> int:
 
     def on_signal() -> None:
         manager.tell(STOPPING=1)
+        keeper.restart_wanted.clear()
         if stop.is_set():
             _log.warning("second signal: stopping at once; what is not sent stays in the spool")
             task.cancel()

@@ -71,6 +71,29 @@ class ThinningSettings:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptSettings:
+    """One `[[edge.scripts]]` table: a program that the hub may have run, by its name."""
+
+    name: str = setting(doc="What the hub calls it.")
+    command: tuple[str, ...] = setting(doc="The program and its arguments, as a list; no shell reads it.")
+    timeout_s: float = setting(0.0, "Longest run; 0 is edge.command_timeout_s.", minimum=0, maximum=86400)
+
+    def __post_init__(self) -> None:
+        if not self.name or not self.command:
+            raise ValueError("a script needs a name and a command")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class OutputSettings:
+    """One `[[edge.outputs]]` table: a pin that the hub may have switched, by its name."""
+
+    name: str = setting(doc="What the hub calls it.")
+    pin: int = setting(doc="The pin, as Broadcom numbers it (GPIO17 is 17).", minimum=0, maximum=1023)
+    active_high: bool = setting(True, "Whether on is a high voltage.")
+    initial: bool = setting(False, "Whether it is on when it is first taken.")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeSettings:
     """Everything that the agent can be told."""
 
@@ -118,6 +141,8 @@ class EdgeSettings:
         1000, "Ended commands whose keys are remembered, so that none runs twice.", minimum=10, maximum=100_000
     )
     command_timeout_s: float = setting(60.0, "A command that takes longer has failed.", minimum=0.05, maximum=86400)
+    scripts: tuple[ScriptSettings, ...] = setting((), "Programs that run_script may run, one table each.")
+    outputs: tuple[OutputSettings, ...] = setting((), "Pins that set_output may switch, one table each.")
     settings_trial_s: float = setting(
         30.0,
         "The trial of settings from the hub: taken back when by then it is not reached, or a sensor died of them.",

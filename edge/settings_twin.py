@@ -31,7 +31,13 @@ STARTS_MAX = 3
 TRYING, APPLIED, REFUSED, ROLLED_BACK = "trying", "applied", "refused", "rolled back"
 
 Patch = dict[str, Any]
-_FIXED = {"device": "the device id is the device's own"}
+_FIXED = {
+    "device": "the device id is the device's own",
+    "scripts": "what the hub may have run is decided on the device",
+    "outputs": "what the hub may have switched is decided on the device",
+}
+_RUNS_A_PROGRAM = "program"
+"""The kind of sensor that would let the hub run what it likes."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -182,7 +188,11 @@ class SettingsTwin:
             if leaf.secret and _has(patch, leaf.path):
                 raise MisuseError(f"edge.{leaf.name} is a secret; it is set on the device, where nobody else reads it")
         merged = merge(_plain(self._local), patch)
-        return build(EdgeSettings, merged, path=("edge",))
+        settings = build(EdgeSettings, merged, path=("edge",))
+        for sensor in settings.sensors:
+            if sensor.kind == _RUNS_A_PROGRAM and sensor.options not in [each.options for each in self._local.sensors]:
+                raise MisuseError(f"edge.sensors: a {sensor.kind} sensor can be set up on the device alone")
+        return settings
 
     async def _write(self, state: TwinState) -> None:
         data = json.dumps(dataclasses.asdict(state), allow_nan=False).encode()

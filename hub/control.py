@@ -100,6 +100,9 @@ class ControlApi:
         arguments = body.get("arguments") or {}
         if not isinstance(arguments, dict):
             raise MisuseError("the command: arguments must be an object")
+        guard = body.get("guard")
+        if guard is not None and (not isinstance(guard, dict) or not isinstance(guard.get("series"), str)):
+            raise MisuseError("the command: guard must be an object with a series, and above, below or is")
         deadline_s = optional_number(body, "deadline_s", "the command")
         command, created = await self._hub.dispatcher.create(
             text(body, "device", "the command", length_max=64),
@@ -107,6 +110,7 @@ class ControlApi:
             arguments,
             deadline_s=60.0 if deadline_s is None else deadline_s,
             key=optional_text(body, "key", "the command", length_max=64),
+            guard=guard,
         )
         return _json(command.to_json(), 201 if created else 200)
 

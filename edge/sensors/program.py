@@ -9,7 +9,7 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from edge.sensors.lines import TextOptions, TextReader
 from edge.sensors.sensor import Given, SensorContext, SensorFailedError, Series
@@ -48,7 +48,7 @@ class ProgramSensor:
         return [each.declare(self.interval_s) for each in self._options.series]
 
     def read(self, time_ns: int) -> Sequence[Given]:
-        status, output, errors = _run(self._options.command, self._options.directory, self.timeout_s * 0.9)
+        status, output, errors = run_program(self._options.command, self._options.directory, self.timeout_s * 0.9)
         if status != 0:
             said = errors.decode("utf-8", "replace").strip()[-200:]
             raise SensorFailedError(
@@ -60,11 +60,14 @@ class ProgramSensor:
         pass
 
 
-def _run(command: Sequence[str], directory: str, limit_s: float) -> tuple[int, bytes, bytes]:
+def run_program(
+    command: Sequence[str], directory: str, limit_s: float, *, environment: Mapping[str, str] | None = None
+) -> tuple[int, bytes, bytes]:
     """Run it to its end; returns status, output and errors. SensorFailedError: it took too long, or said too much."""
     process = subprocess.Popen(
         command,
         cwd=directory,
+        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

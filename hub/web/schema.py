@@ -105,6 +105,7 @@ class Command(Shape):
     device: str
     name: str
     arguments: dict[str, Any]
+    guard: dict[str, Any] | None = Field(default=None, description="What the device looks at just before it runs.")
     state: Literal["queued", "sent", "accepted", "running", "succeeded", "failed", "rejected", "expired", "cancelled"]
     created_ms: int
     deadline_ms: int
@@ -157,6 +158,11 @@ class NewCommand(BaseModel):
     device: str = Field(examples=["pump-001"])
     name: str = Field(description="What the device is to do.", examples=["identify", "read_now"])
     arguments: dict[str, Any] = Field(default_factory=dict)
+    guard: dict[str, Any] | None = Field(
+        default=None,
+        description="Run only if this holds on the device just before.",
+        examples=[{"series": "oil.pressure", "below": 5.0, "within_s": 10}],
+    )
     deadline_s: float = Field(default=60.0, gt=0, le=30 * 86400, description="Seconds from now.")
     key: str | None = Field(default=None, max_length=128, description="Repeat a request safely: the same key, one run.")
 
