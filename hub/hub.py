@@ -19,6 +19,7 @@ from hub.authority import DefaultAuthority
 from hub.bridge import Bridge
 from hub.commands import Commands
 from hub.control import ControlApi
+from hub.device_states import state_key
 from hub.dispatch import Dispatcher
 from hub.epochs import Epochs
 from hub.events import Event, FrameEvent
@@ -40,6 +41,7 @@ from hub.twins import Twins
 from streams import names
 from streams.clock import Clock, SystemClock
 from streams.control import serving
+from streams.errors import DiskError
 from streams.files import DirectoryLock, DiskFiles, Files
 from streams.log import EventLog, LogSettings
 from streams.metrics import Metrics
@@ -51,6 +53,9 @@ RETENTION_S = 60.0
 SESSIONS_S = 2.0
 MARKS_S = 30.0
 HEADS_S = 60.0
+COMPACTION_S = 60.0
+DEVICES_SEGMENT_BYTES = 4 << 20
+"""Only finished segments are compacted."""
 DAY_S = 86_400.0
 
 
@@ -214,6 +219,7 @@ class Hub:
             "retention": _every(RETENTION_S, self._delete_old),
             "sessions": _every(SESSIONS_S, self._shorten_sessions),
             "marks": _every(MARKS_S, self._note_positions),
+            "compaction": _every(COMPACTION_S, self._compact),
             "heads": _every(HEADS_S, self._show_heads),
         }
 
@@ -266,7 +272,8 @@ class Hub:
         )
         sessions = replace(few, segment_bytes=SESSION_SEGMENT_BYTES)
         commands = replace(few, chain=log.chain)
-        return {names.TELEMETRY: telemetry, names.DEVICES: few, names.COMMANDS: commands, names.SESSIONS: sessions}
+        devices = replace(few, segment_bytes=min(DEVICES_SEGMENT_BYTES, log.segment_bytes), compact=True)
+        return {names.TELEMETRY: telemetry, names.DEVICES: devices, names.COMMANDS: commands, names.SESSIONS: sessions}
 
     def _open_log(self) -> EventLog:
         return EventLog.open(
@@ -276,6 +283,7 @@ class Hub:
             clock=self._clock,
             on_commit=self._journal.on_commit,
             owner=OWNER,
+            state_keys={names.DEVICES: state_key},
         )
 
     def _opened(self) -> EventLog:
@@ -312,6 +320,15 @@ class Hub:
         removed = await asyncio.to_thread(self._opened().enforce_retention)
         if removed:
             _log.info("%d old segments of the log were deleted", removed)
+
+    async def _compact(self) -> None:
+        try:
+            saved = await asyncio.to_thread(self._opened().compact)
+        except DiskError as error:
+            _log.error("%s", error)
+        else:
+            if saved:
+                _log.info("what is out of date of the log was removed, %d bytes", saved)
 
     def _publish(self, device: str, topic: str, payload: bytes) -> bool:
         if self.gateway.publish_to(device, topic, payload, qos=1):

@@ -101,10 +101,11 @@ class OpenBatch(EncodedRecords):
         parts = self.parts()
         size = HEADER_BYTES + sum(map(len, parts))
         assert size <= BATCH_BYTES_MAX, "appends are checked"
-        checked = _CHECKED.pack(0, self.count - 1, self.first_ms, self.newest_ms, -1, -1, -1, self.count)
+        offsets = self.count + self.skipped
+        checked = _CHECKED.pack(0, offsets - 1, self.first_ms, self.newest_ms, -1, -1, -1, self.count)
         crc = crc32c_of([checked, *parts])
         head = _FRAME.pack(size - LENGTH_FROM, 0, 2, crc) + checked
-        return NewBatch(head, parts, size, self.count, self.newest_ms)
+        return NewBatch(head, parts, size, offsets, self.newest_ms)
 
 
 def encode_batch(records: Sequence[NewRecord]) -> NewBatch:

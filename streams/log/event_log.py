@@ -15,11 +15,12 @@ from streams.log.appends import Appended, Part, Place, check_size
 from streams.log.batch import take_batch
 from streams.log.chain import Head
 from streams.log.committer import Committer
+from streams.log.compaction import StateKey
 from streams.log.partition import Partition, Recovered
 from streams.log.partitioner import partition_of
 from streams.log.reader import StreamReader
 from streams.log.settings import LogSettings
-from streams.record import NewRecord
+from streams.record import NewRecord, Record
 
 _log = logging.getLogger("penstock.log")
 
@@ -57,8 +58,12 @@ class EventLog:
         on_commit: OnCommit | None,
         owner: str,
         threaded: bool,
+        state_keys: Mapping[str, StateKey],
     ) -> None:
         self.directory = directory
+        self._state_keys = state_keys
+        self._compacting = threading.Lock()
+        self._is_closing = False
         self._settings = dict(streams)
         self._files = files
         self._clock = clock
@@ -89,14 +94,28 @@ class EventLog:
         on_commit: OnCommit | None = None,
         owner: str = "penstock",
         threaded: bool | None = None,
+        state_keys: Mapping[str, StateKey] | None = None,
     ) -> EventLog:
         """Open streams below `directory` for writing, and recover them. MisuseError when another process writes them.
 
         `on_commit` is called after each round, from the committer's thread. Without it, or with `threaded` false,
         there is no thread: rounds are made by `append_durable`, `flush` and `commit`, in the thread that calls them.
+        `state_keys`: of a stream that is compacted, of which state a record is the value; else that is its key.
         """
+        for name, settings in streams.items():
+            if settings.chain and settings.compact:
+                raise MisuseError(f"the stream {name!r} cannot have a hash chain and be compacted too: choose one")
         with_thread = on_commit is not None if threaded is None else threaded
-        return cls(directory, streams, files=files, clock=clock, on_commit=on_commit, owner=owner, threaded=with_thread)
+        return cls(
+            directory,
+            streams,
+            files=files,
+            clock=clock,
+            on_commit=on_commit,
+            owner=owner,
+            threaded=with_thread,
+            state_keys=state_keys or {},
+        )
 
     # -- appending ---------------------------------------------------------------------------------------------------
 
@@ -166,6 +185,24 @@ class EventLog:
         with self._committer.lock:
             return sum(each.enforce_retention(now_ms) for each in self._partitions.values())
 
+    def compact(self) -> int:
+        """Compact the streams that are to be, where it is worth it; returns how many bytes that saved.
+
+        Takes its time: call it in a thread of its own. DiskError: it goes on at the next call.
+        """
+        now_ms = self._clock.time_ns() // 1_000_000
+        saved = 0
+        with self._compacting:
+            for (stream, _), partition in self._partitions.items():
+                if self._settings[stream].compact and not self._is_closing:
+                    saved += partition.compact(
+                        now_ms,
+                        state_key=self._state_keys.get(stream, _key_of),
+                        lock=self._committer.lock,
+                        is_stopping=lambda: self._is_closing,
+                    )
+        return saved
+
     @property
     def recovered(self) -> dict[Place, Recovered]:
         """What opening found, by stream and partition."""
@@ -177,6 +214,9 @@ class EventLog:
 
     def close(self) -> None:
         """Commit what is pending and let go of the files."""
+        self._is_closing = True
+        with self._compacting:  # it stops at its next batch
+            pass
         try:
             self._committer.close()
         finally:
@@ -222,6 +262,10 @@ class EventLog:
         if found is None:
             raise MisuseError(f"there is no partition {partition} of stream {stream!r} in {self.directory}")
         return found
+
+
+def _key_of(record: Record) -> bytes | None:
+    return record.key
 
 
 def _close(partition: Partition) -> None:

@@ -20,6 +20,7 @@ from streams.log.partition import Partition, Recovered
 from streams.log.scan import Damaged, Found, walk_segment
 from streams.log.segment import segment_bases, segment_path
 from streams.log.settings import LogSettings
+from streams.log.swap import is_swapping
 from streams.record import Record
 
 Progress = Callable[[int, int], None]
@@ -85,6 +86,8 @@ def verify(
             if check:
                 check.begin(base, following or (point.end if point else None), is_in_use=owner is not None)
             for each in _walk(partition, base, stop, following, point, files):
+                if isinstance(each, Damaged) and each.offset == following and is_swapping(partition, files=files):
+                    break
                 _take(report, segment_path(partition, base), each)
                 if check:
                     check.take(each)

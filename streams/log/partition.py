@@ -9,8 +9,8 @@ Offsets below the durable point are never given twice, whatever is left of them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -21,13 +21,18 @@ from streams.log.batch import OFFSET, NewBatch
 from streams.log.chain import SUFFIX as CHAIN_SUFFIX
 from streams.log.chain import Chain, Head, digest_of
 from streams.log.chain_opening import finish_chain, note_removal, open_chain
+from streams.log.compaction import Abandoned, Compaction, Rewritten, StateKey, read_place, write_place
 from streams.log.durable import Durable, DurablePoint, trusted_bytes
-from streams.log.index import SUFFIX
+from streams.log.index import SUFFIX, Index
 from streams.log.scan import Damaged, walk_segment
 from streams.log.segment import Segment, segment_bases, segment_path
 from streams.log.settings import LogSettings
+from streams.log.swap import begin_swap, finish_swap, forget_drafts
 
 _log = logging.getLogger("penstock.log")
+
+_WORTH_IT = 0.5
+"""Finished segments are compacted when so much of them is new since the last time."""
 
 
 @dataclass(slots=True)
@@ -163,6 +168,61 @@ class Partition:
         self._remove(gone)
         return len(gone)
 
+    def compact(
+        self, now_ms: int, *, state_key: StateKey, lock: AbstractContextManager[object], is_stopping: Callable[[], bool]
+    ) -> int:
+        """Keep the last record of each key, if that is worth it; returns how many bytes that saved.
+
+        May be called in a thread of its own: `lock` keeps the committer away while segments are exchanged.
+        """
+        saved = 0
+        try:
+            with lock:
+                if self._broken:
+                    return 0
+                finish_swap(self.directory, files=self._files)
+                segments = [(base, closed.size) for base, closed in self._closed.items()]
+                end = self._opened.base
+            start = read_place(self.directory, files=self._files)
+            following = [*[base for base, _ in segments[1:]], end]
+            fresh = sum(size for (_, size), stop in zip(segments, following) if stop > start)
+            if not fresh or fresh < _WORTH_IT * sum(size for _, size in segments):
+                return 0
+            forget_drafts(self.directory, files=self._files)
+            run = Compaction(
+                self.directory, segments, end, files=self._files, state_key=state_key, is_stopping=is_stopping
+            )
+            run.survey(start)
+            horizon_ms = now_ms - round(self._settings.tombstone_s * 1000)
+            for each in run.rewrite(tombstones_before_ms=horizon_ms, segment_bytes=self._settings.segment_bytes):
+                with lock:
+                    saved += self._exchange(each)
+            write_place(self.directory, run.surveyed_to, files=self._files)
+        except OSError as error:
+            raise DiskError(f"cannot compact {self.directory}: {error}; nothing is lost, it is tried again") from error
+        except Abandoned:
+            pass
+        return saved
+
+    def _exchange(self, each: Rewritten) -> int:
+        """Let a rewritten segment take the place of those that it was made of; returns how many bytes that saved."""
+        if self._broken or any(base not in self._closed for base in each.bases):  # retention was quicker
+            forget_drafts(self.directory, files=self._files)
+            return 0
+        begin_swap(self.directory, each.bases, files=self._files)
+        before = sum(self._closed[base].size for base in each.bases)
+        first, *others = each.bases
+        for base in others:
+            del self._closed[base]
+        self._closed[first] = _Closed(each.size, max(note.max_timestamp_ms for note in each.notes))
+        finish_swap(self.directory, files=self._files)
+        index = self._index(first)
+        for note in each.notes:
+            index.note(note.base_offset - first, note.position, note.size, note.max_timestamp_ms)
+        index.finish(each.end - first, each.size)
+        index.close()
+        return before - each.size
+
     def size_bytes(self) -> int:
         """Bytes of all segments."""
         return sum(closed.size for closed in list(self._closed.values())) + self._opened.size
@@ -182,6 +242,10 @@ class Partition:
     def _opened(self) -> Segment:
         assert self._active is not None, "the partition is open"
         return self._active
+
+    def _index(self, base: int) -> Index:
+        path = segment_path(self.directory, base, SUFFIX)
+        return Index(path, files=self._files, interval_bytes=self._settings.index_interval_bytes)
 
     def _open(self, base: int) -> Segment:
         return Segment(
@@ -259,6 +323,8 @@ class Partition:
         return limit_s is not None and newest_ms < now_ms - limit_s * 1000
 
     def _remove(self, bases: Sequence[int]) -> None:
+        if bases:
+            finish_swap(self.directory, files=self._files)
         if bases and self._chain is not None:
             kept = next(base for base in (*self._closed, self._opened.base) if base not in bases)
             note_removal(self.directory, kept, files=self._files)
@@ -281,6 +347,8 @@ class Partition:
     # -- recovery ----------------------------------------------------------------------------------------------------
 
     def _recover(self, point: Durable | None) -> None:
+        finish_swap(self.directory, files=self._files)
+        forget_drafts(self.directory, files=self._files)
         bases = segment_bases(self.directory, self._files)
         for name in self._files.listing(self.directory):
             if name.endswith(DRAFT_SUFFIX):

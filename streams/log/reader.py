@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,10 @@ class DamagedRange(CorruptError):
         super().__init__(f"{where} is damaged: offsets {offset} to {resume} cannot be read; what follows can")
         self.offset = offset
         self.resume = resume
+
+
+class _Exchanged(Exception):
+    """A segment is not there any more: it was removed, or another took its place."""
 
 
 class StreamReader:
@@ -82,25 +87,28 @@ class StreamReader:
     # -- reading -----------------------------------------------------------------------------------------------------
 
     def read(self, offset: int, *, bytes_max: int = READ_BYTES) -> list[Record]:
-        """Records from `offset` on, about `bytes_max` bytes of batches at most, at least one batch; [] at the end.
+        """Records from `offset` on, about `bytes_max` bytes of batches at most, at least one; [] at the end alone.
 
+        Offsets may be missing between them, where a stream is compacted.
         OffsetOutOfRange: it is not there any more, or not yet. DamagedRange: go on at its `resume`.
         """
         records: list[Record] = []
-        for found in self.read_batches(offset, bytes_max=min(bytes_max, READ_BYTES_MAX)):
-            try:
-                batch = decode_batch(found.data, found.at, found.header)
-            except CorruptError as error:  # its checksum is right: somebody wrote it so
-                if records:
-                    self._place = None
-                    break
-                resume = found.header.next_offset
-                raise DamagedRange(
-                    max(offset, found.header.base_offset), resume, f"{self.directory}: {error}"
-                ) from None
-            if found.header.base_offset < offset:
-                batch = [record for record in batch if record.offset >= offset]
-            records += batch
+        following: int | None = offset
+        while not records and following is not None:
+            offset, following = following, None
+            for found in self.read_batches(offset, bytes_max=min(bytes_max, READ_BYTES_MAX)):
+                following = found.header.next_offset
+                try:
+                    batch = decode_batch(found.data, found.at, found.header)
+                except CorruptError as error:  # its checksum is right: somebody wrote it so
+                    if records:
+                        self._place = None
+                        break
+                    first = max(offset, found.header.base_offset)
+                    raise DamagedRange(first, following, f"{self.directory}: {error}") from None
+                if found.header.base_offset < offset:
+                    batch = [record for record in batch if record.offset >= offset]
+                records += batch
         return records
 
     def read_batches(self, offset: int, *, bytes_max: int = READ_BYTES) -> Iterator[Found]:
@@ -112,15 +120,18 @@ class StreamReader:
         if point is None or not 0 <= offset < end:
             raise OffsetOutOfRange(offset, self.earliest, end, self.directory)
         due, base, position = self._seek(offset, point)
-        taken = 0
+        taken, missing = 0, -1
+        is_stale = self._place is not None  # compaction may have exchanged the segment since it was opened
         while True:
             following = self._following(base, point)
             offset_end = end if following is None else following
             file = self._segment(base)
-            if file is None:
-                if offset_end > offset:
+            if file is None:  # removed, or another took its place
+                offset = max(offset, due)
+                if base == missing:
                     raise self._gone(offset, offset_end, base, end)
-                due, base, position = offset_end, offset_end, 0
+                missing = base
+                due, base, position = self._seek_anew(offset, point)
                 continue
             stop = point.position if following is None else file.size()
             for found in walk(file, position, stop, due, offset_end=offset_end):
@@ -145,7 +156,12 @@ class StreamReader:
             if due < offset_end and offset < offset_end:
                 if taken:
                     return
-                raise self._damage(max(offset, due), offset_end, base, position)
+                offset = max(offset, due)
+                if is_stale:
+                    is_stale = False
+                    due, base, position = self._seek_anew(offset, point)
+                    continue
+                raise self._damage(offset, offset_end, base, position)
             if following is None or taken:
                 return
             due, base, position = following, following, 0
@@ -155,17 +171,14 @@ class StreamReader:
         point = self._point()
         if point is None:
             return 0
-        for base in self._bases(point):
-            found = self._first_as_new(base, timestamp_ms, point)
-            if found is not None:
-                return found
-        return point.end
+        while True:
+            self._close_segment()
+            with contextlib.suppress(_Exchanged):
+                found = (self._first_as_new(base, timestamp_ms, point) for base in self._bases(point))
+                return next((offset for offset in found if offset is not None), point.end)
 
     def close(self) -> None:
-        self._place = None
-        if self._open is not None:
-            self._open[1].close()
-            self._open = None
+        self._close_segment()
         if self._durable_file is not None:
             self._durable_file.close()
             self._durable_file = None
@@ -198,6 +211,11 @@ class StreamReader:
         """An offset at or before `offset`, and the segment and position where its batch begins."""
         if self._place is not None and self._place[0] == offset:
             return self._place
+        return self._seek_anew(offset, point)
+
+    def _seek_anew(self, offset: int, point: Durable) -> tuple[int, int, int]:
+        """The same, looking at what is there now."""
+        self._close_segment()
         bases = self._bases(point)
         if not bases or offset < bases[0]:
             raise OffsetOutOfRange(offset, bases[0] if bases else 0, point.end, self.directory)
@@ -214,7 +232,7 @@ class StreamReader:
         following = self._following(base, point)
         file = self._segment(base)
         if file is None:
-            return None
+            raise _Exchanged
         stop = point.position if following is None else file.size()
         with open_table(self.directory, base, files=self._files) as table:
             end = None if following is None else table.end(stop)
@@ -234,10 +252,17 @@ class StreamReader:
                 file = self._files.open(segment_path(self.directory, base))
             except FileNotFoundError:
                 return None
-            if self._open is not None:
-                self._open[1].close()
+            self._close_segment()
             self._open = (base, file)
+        assert self._open is not None
         return self._open[1]
+
+    def _close_segment(self) -> None:
+        """The place that is known is one in the file that was open: the next one may hold something else there."""
+        self._place = None
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None
 
     def _gone(self, offset: int, resume: int, base: int, end: int) -> PenstockError:
         """Why `offset` cannot be read when the file of its segment is not there."""

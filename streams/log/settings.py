@@ -20,6 +20,10 @@ class LogSettings:
         None, "Oldest segments are removed above this size of a partition.", minimum=1
     )
     retention_s: float | None = setting(None, "Segments whose newest record is older are removed.", minimum=1)
+    compact: bool = setting(False, "Keep only the last record of each key, and of records without a key all.")
+    tombstone_s: float = setting(
+        86_400.0, "A record without a value, which removes its key, is itself removed when it is older.", minimum=0
+    )
     chain: bool = setting(
         False, "Keep a hash chain over the batches, so that a change of what was written can be shown."
     )

@@ -17,6 +17,9 @@ GROUP = 100
 
 ACCIDENTS = {
     "append failed",
+    "compacted",
+    "compacted away",
+    "compaction failed",
     "could not open",
     "damage named",
     "failed sync",
