@@ -6,7 +6,7 @@ every epoch; and its last birth beside its last death, because a death that come
 
 from __future__ import annotations
 
-from hub.events import AccountEvent, ConnectionEvent, StateEvent, decode
+from hub.events import AccountEvent, ConnectionEvent, JunkEvent, StateEvent, decode
 from hub.manifest import manifest_id
 from streams import names
 from streams.record import Record
@@ -26,5 +26,7 @@ def state_key(record: Record) -> bytes | None:
             return key + b"/begun"
         case StateEvent() | ConnectionEvent():
             return key + b"/ended"
-        case _:
+        case JunkEvent():
             return key + b"/junk"
+        case _:
+            return key
