@@ -282,7 +282,8 @@ class World:
 
     def rot(self) -> None:
         """Flip up to three bits of one file, once in its life; one bit of a batch at most."""
-        kind = self.dice.choice([".log", ".log", ".log", ".index", "durable", ".chain"])
+        beside = [".chain", ".chain", ".chain"] if self.settings.chain else []
+        kind = self.dice.choice([".log", ".log", ".log", ".index", "durable", *beside])
         paths = [path for path in self.disk.names if path.name.endswith(kind) and self.disk.names[path].data]
         if not paths:
             return
