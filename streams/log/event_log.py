@@ -11,6 +11,7 @@ from pathlib import Path
 from streams.clock import Clock
 from streams.errors import MisuseError, TryLaterError
 from streams.files import DirectoryLock, DiskFiles, Files
+from streams.log.age_clock import AgeClock
 from streams.log.appends import Appended, Part, Place, check_size
 from streams.log.batch import take_batch
 from streams.log.chain import Head
@@ -66,7 +67,7 @@ class EventLog:
         self._is_closing = False
         self._settings = dict(streams)
         self._files = files
-        self._clock = clock
+        self._age = AgeClock(clock)
         self._on_commit = on_commit
         self._partitions: dict[Place, Partition] = {}
         with ExitStack() as opened:  # whoever tries again must not find the log in use by itself
@@ -181,7 +182,7 @@ class EventLog:
 
     def enforce_retention(self) -> int:
         """Remove segments that are too old or too much; returns how many."""
-        now_ms = self._clock.time_ns() // 1_000_000
+        now_ms = self._age.now_ms()
         with self._committer.lock:
             return sum(each.enforce_retention(now_ms) for each in self._partitions.values())
 
@@ -190,7 +191,7 @@ class EventLog:
 
         Takes its time: call it in a thread of its own. DiskError: it goes on at the next call.
         """
-        now_ms = self._clock.time_ns() // 1_000_000
+        now_ms = self._age.now_ms()
         saved = 0
         with self._compacting:
             for (stream, _), partition in self._partitions.items():
@@ -210,7 +211,7 @@ class EventLog:
 
     def health(self) -> list[str]:
         """Sentences on what is wrong now; empty when nothing is."""
-        return sorted(set(self._committer.problems.copy().values()))
+        return sorted({*self._committer.problems.copy().values(), *self._age.problems()})
 
     def close(self) -> None:
         """Commit what is pending and let go of the files."""

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
 
-from streams.errors import CorruptError, PenstockError
+from streams.errors import CorruptError, PenstockError, TryLaterError
 from streams.files import File, Files
 from streams.log.batch import decode_batch
 from streams.log.durable import NAME, Durable, read_durable
@@ -36,6 +36,14 @@ class DamagedRange(CorruptError):
         super().__init__(f"{where} is damaged: offsets {offset} to {resume} cannot be read; what follows can")
         self.offset = offset
         self.resume = resume
+
+
+class DiskRefuses(TryLaterError):
+    """The disk does not give what stands at `offset`; nothing says that it is damaged, and nothing is passed over."""
+
+    def __init__(self, offset: int, where: Path, error: OSError) -> None:
+        super().__init__(f"the disk refuses to read offset {offset} of {where}: {error}", retry_after_s=1.0)
+        self.offset = offset
 
 
 class _Exchanged(Exception):
@@ -90,13 +98,21 @@ class StreamReader:
         """Records from `offset` on, about `bytes_max` bytes of batches at most, at least one; [] at the end alone.
 
         Offsets may be missing between them, where a stream is compacted.
-        OffsetOutOfRange: it is not there any more, or not yet. DamagedRange: go on at its `resume`.
+        OffsetOutOfRange: it is not there any more, or not yet. DamagedRange: go on at its `resume`. DiskRefuses: the
+        disk does not give it now; the same call may succeed later.
         """
+        try:
+            return self._read(offset, min(bytes_max, READ_BYTES_MAX))
+        except OSError as error:
+            self.close()  # what is open may be of no use any more; the next call opens it anew
+            raise DiskRefuses(offset, self.directory, error) from error
+
+    def _read(self, offset: int, bytes_max: int) -> list[Record]:
         records: list[Record] = []
         following: int | None = offset
         while not records and following is not None:
             offset, following = following, None
-            for found in self.read_batches(offset, bytes_max=min(bytes_max, READ_BYTES_MAX)):
+            for found in self.read_batches(offset, bytes_max=bytes_max):
                 following = found.header.next_offset
                 try:
                     batch = decode_batch(found.data, found.at, found.header)
