@@ -41,9 +41,10 @@ from hub.twins import Twins
 from streams import names
 from streams.clock import Clock, SystemClock
 from streams.control import serving
-from streams.errors import DiskError
+from streams.errors import DiskError, PenstockError
 from streams.files import DirectoryLock, DiskFiles, Files
 from streams.log import EventLog, LogSettings
+from streams.log.groups import lags
 from streams.metrics import Metrics
 
 _log = logging.getLogger("penstock.hub")
@@ -53,6 +54,7 @@ RETENTION_S = 60.0
 SESSIONS_S = 2.0
 MARKS_S = 30.0
 HEADS_S = 60.0
+LAGS_S = 5.0
 COMPACTION_S = 60.0
 DEVICES_SEGMENT_BYTES = 4 << 20
 """Only finished segments are compacted."""
@@ -220,6 +222,7 @@ class Hub:
             "sessions": _every(SESSIONS_S, self._shorten_sessions),
             "marks": _every(MARKS_S, self._note_positions),
             "compaction": _every(COMPACTION_S, self._compact),
+            "lags": _every(LAGS_S, self.note_lags),
             "heads": _every(HEADS_S, self._show_heads),
         }
 
@@ -320,6 +323,18 @@ class Hub:
         removed = await asyncio.to_thread(self._opened().enforce_retention)
         if removed:
             _log.info("%d old segments of the log were deleted", removed)
+
+    async def note_lags(self) -> None:
+        """Bring the gauges of consumer groups up to date: what they commit is in files of their own."""
+        try:
+            found = await asyncio.to_thread(lags, self._data / "log", files=self._files)
+        except (PenstockError, OSError) as error:
+            _log.error("the lag of consumer groups cannot be told: %s", error)
+            return
+        for each in found:
+            where = {"group": each.group, "stream": each.stream, "partition": str(each.partition)}
+            help_text = "Records on disk that a consumer group has not committed."
+            self.metrics.gauge("penstock_log_group_lag", help_text, **where).set(each.lag)
 
     async def _compact(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""penstock log verify | head | dump | repair: offline work on an event log, the hub's or a spool's."""
+"""penstock log verify | head | groups | dump | repair: offline work on an event log, the hub's or a spool's."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from streams.files import DiskFiles
 from streams.frames import read_header
 from streams.log import offline
 from streams.log.chain import Head
+from streams.log.groups import lags
 from streams.log.partition import Recovered
 from streams.names import TELEMETRY
 from streams.record import Record
@@ -31,6 +32,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Check, read and mend an event log on disk.", no_args_is_help=True)
     group.command("verify")(verify)
     group.command("head")(head)
+    group.command("groups")(groups)
     group.command("dump")(dump)
     group.command("repair")(repair)
     app.add_typer(group, name="log")
@@ -91,6 +93,23 @@ def head(path: PathArgument = None, data: DataOption = None, as_json: JsonOption
     if not heads:
         raise MisuseError(f"no partition in {_chosen(path, data)} has a hash chain; keep one with hub.log.chain")
     emit(heads, as_json, lambda _: print("\n".join(f"{name} {each}" for name, each in heads.items())))
+
+
+def groups(data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Show how far each consumer group has committed, and how far it is behind."""
+    found = lags(data_directory(data) / "log", files=DiskFiles())
+    columns: list[tuple[str, Any]] = [
+        ("group", "left"),
+        ("partition", "left"),
+        ("next offset", "right"),
+        ("end", "right"),
+        ("lag", "right"),
+    ]
+    rows = [
+        (each.group, f"{each.stream}/{each.partition}", count(each.offset), count(each.end), count(each.lag))
+        for each in found
+    ]
+    emit({"groups": [each._asdict() for each in found]}, as_json, lambda _: table("", columns, rows))
 
 
 def _published(partitions: list[Path], heads: list[str], heads_file: Path | None) -> dict[Path, list[Head]]:

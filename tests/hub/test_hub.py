@@ -28,7 +28,7 @@ from streams.clock import SystemClock
 from streams.control import ControlClient
 from streams.errors import PenstockError
 from streams.files import DiskFiles, Files
-from streams.log import offline
+from streams.log import GroupOffsets, offline
 from streams.log.chain import Head
 from tests.hub.conftest import until
 from tests.hub.records import MANIFEST, frame
@@ -155,6 +155,17 @@ async def test_the_head_of_the_chain_is_published_and_stands_for_what_is_on_disk
         head = Head.parse(found[f"$SYS/broker/log/{stream}/0/head"].decode())
         report = offline.verify(tmp_path / "log" / stream / "0", files=DiskFiles(), published=[head])
         assert (report.problems, report.confirmed) == ([], [head])
+
+
+async def test_the_lag_of_consumer_groups_is_a_metric(tmp_path: Path) -> None:
+    async with running(tmp_path) as hub:
+        await asyncio.to_thread(whole_path, hub.gateway.port, tmp_path)
+        group = GroupOffsets(tmp_path / "log", "exporter", files=DiskFiles())
+        for offset, lag in ((1, 2), (3, 0)):
+            group.commit({(names.TELEMETRY, 0): offset})
+            await hub.note_lags()
+            shown = f'penstock_log_group_lag{{group="exporter",partition="0",stream="telemetry"}} {lag}\n'
+            assert shown in hub.metrics.render()
 
 
 async def test_one_whole_path_and_the_same_again_after_a_restart(tmp_path: Path) -> None:
