@@ -219,6 +219,7 @@ class Agent:
             model=self._model(),
             uptime_s=lambda: (self._clock.monotonic_ns() - started_ns) / 1e9,
             readings=lambda: latest_readings(self._opened.channels),
+            state=self._state,
         )
         inbox = Inbox(
             self._state / "inbox", files=self._files, clock=self._clock, kept_max=self._settings.commands_kept_max
@@ -233,6 +234,7 @@ class Agent:
             send=uplink.send_result,
             restart=self.restart_wanted.set,
             uncertainty_ms=clock_error_ms,
+            upload=uplink.upload,
         )
 
     async def _open_storage(self, recorder: Recorder, stop: asyncio.Event) -> Storage | None:

@@ -10,7 +10,7 @@ import collections
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
@@ -50,8 +50,10 @@ class CommandRunner:
         send: Callable[[JsonObject], None],
         restart: Callable[[], None] = lambda: None,
         uncertainty_ms: Callable[[], int] = lambda: 0,
+        upload: Callable[[str, bytes], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         """`restart` is called when a command wants it; `uncertainty_ms` says how far the clock may be off."""
+        self._upload = upload
         self._restart = restart
         self._uncertainty_ms = uncertainty_ms
         self._restart_wanted = False
@@ -226,7 +228,16 @@ class CommandRunner:
             with contextlib.suppress(RuntimeError):  # the loop has ended: nobody listens any more
                 loop.call_soon_threadsafe(self._on_progress, entry, float(share))
 
-        context = dataclasses.replace(self._context, progress=progress, restart=self._want_restart)
+        def upload(data: bytes) -> None:
+            if self._upload is None:
+                raise MisuseError("this agent has nowhere to send a file")
+            sending = asyncio.run_coroutine_threadsafe(self._upload(entry.key, data), loop)
+            try:
+                sending.result(timeout_s)
+            finally:
+                sending.cancel()
+
+        context = dataclasses.replace(self._context, progress=progress, restart=self._want_restart, upload=upload)
         try:
             async with asyncio.timeout(timeout_s) as limit:
                 result = await thread.submit(lambda: dict(command.run(entry.arguments, context)))

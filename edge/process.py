@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edge.agent import end
 from edge.keeper import Keeper
+from edge.log_tail import keep_log_tail
 from edge.notify import Notifier
 from edge.settings import EdgeSettings
 
@@ -22,6 +23,7 @@ def run(settings: EdgeSettings, state: Path) -> int:
 
     When a restart is asked for, this process becomes the new one, with the same number and the same words.
     """
+    keep_log_tail()
     keeper = Keeper(settings, state)
     status = asyncio.run(_run_until_signal(keeper, Notifier(os.environ)))
     if status == 0 and keeper.restart_wanted.is_set():

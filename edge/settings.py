@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import socket
 from collections.abc import Mapping
@@ -10,8 +11,9 @@ from typing import Any
 
 from streams.errors import JunkError
 from streams.names import check_device
-from streams.settings import section, setting
+from streams.settings import leaves, section, setting
 
+_SECRET_WORDS = ("password", "secret", "token", "authorization", "header")
 _NOT_IN_A_DEVICE_ID = re.compile(r"[^A-Za-z0-9._\-]+")
 
 
@@ -168,3 +170,32 @@ def device_from_host(host: str) -> str:
     """A device id made of a host name: the domain is cut off, other characters become `-`."""
     name = _NOT_IN_A_DEVICE_ID.sub("-", host.split(".")[0]).lstrip("-._")[:64]
     return name or "device"
+
+
+def plain_settings(settings: EdgeSettings) -> dict[str, Any]:
+    """As a settings file would say it: lists, and nothing where there is nothing."""
+    plain: dict[str, Any] = _without_null(json.loads(json.dumps(dataclasses.asdict(settings))))
+    return plain
+
+
+def _without_null(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_null(each) for name, each in value.items() if each is not None}
+    return [_without_null(each) for each in value] if isinstance(value, list) else value
+
+
+def without_secrets(settings: EdgeSettings) -> dict[str, Any]:
+    """As `plain_settings`, for others to see."""
+    shown = plain_settings(settings)
+    for leaf in leaves(EdgeSettings):
+        if leaf.secret:
+            table = shown
+            for part in leaf.path[:-1]:
+                table = table.get(part, {})
+            table.pop(leaf.path[-1], None)
+    for sensor in shown["sensors"]:  # what their options mean is theirs to know
+        sensor["options"] = {
+            name: "(not shown)" if any(word in name.lower() for word in _SECRET_WORDS) else value
+            for name, value in sensor["options"].items()
+        }
+    return shown

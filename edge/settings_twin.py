@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.sensors.registry import make_sensors
-from edge.settings import EdgeSettings
+from edge.settings import EdgeSettings, plain_settings, without_secrets
 from streams.clock import Clock
 from streams.errors import JunkError, MisuseError
 from streams.files import Files
@@ -108,7 +108,7 @@ class SettingsTwin:
             "version": self._state.version,
             "outcome": self._state.outcome,
             "error": self._state.error,
-            "settings": _shown(self.settings),
+            "settings": without_secrets(self.settings),
             "time_ms": self._clock.time_ns() // 1_000_000,
         }
 
@@ -187,7 +187,7 @@ class SettingsTwin:
         for leaf in leaves(EdgeSettings):
             if leaf.secret and _has(patch, leaf.path):
                 raise MisuseError(f"edge.{leaf.name} is a secret; it is set on the device, where nobody else reads it")
-        merged = merge(_plain(self._local), patch)
+        merged = merge(plain_settings(self._local), patch)
         settings = build(EdgeSettings, merged, path=("edge",))
         for sensor in settings.sensors:
             if sensor.kind == _RUNS_A_PROGRAM and sensor.options not in [each.options for each in self._local.sensors]:
@@ -214,29 +214,6 @@ def merge(target: Any, patch: Any) -> Any:
         else:
             merged[name] = merge(merged.get(name), value)
     return merged
-
-
-def _plain(settings: EdgeSettings) -> dict[str, Any]:
-    """As a settings file would say it: lists, and nothing where there is nothing."""
-    plain: dict[str, Any] = _without_null(json.loads(json.dumps(dataclasses.asdict(settings))))
-    return plain
-
-
-def _without_null(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_null(each) for name, each in value.items() if each is not None}
-    return [_without_null(each) for each in value] if isinstance(value, list) else value
-
-
-def _shown(settings: EdgeSettings) -> dict[str, Any]:
-    shown = _plain(settings)
-    for leaf in leaves(EdgeSettings):
-        if leaf.secret:
-            table = shown
-            for part in leaf.path[:-1]:
-                table = table.get(part, {})
-            table.pop(leaf.path[-1], None)
-    return shown
 
 
 def _has(patch: Any, path: tuple[str, ...]) -> bool:

@@ -33,9 +33,11 @@ from edge.waiting import wait_at_most
 from streams import names
 from streams.clock import Clock
 from streams.errors import PenstockError
+from streams.uploads import split
 
 _log = logging.getLogger(__name__)
 
+_UPLOAD_RETRY_S = 0.5
 _CONTENDED_S_MAX = 60.0
 """Longest pause at least, when another agent takes the session again and again."""
 
@@ -103,6 +105,18 @@ class Uplink:
         """Publish what became of the desired settings, if there is a connection."""
         if self._link is not None and self.twin is not None:
             self._link.publish(self._topic(names.REPORTED), _json(self.twin.report())).add_done_callback(_look_at)
+
+    async def upload(self, key: str, data: bytes) -> None:
+        """Send a file in parts, each after the PUBACK of the one before; over the next connection when one ends."""
+        for part in split(key, data):
+            while True:
+                try:
+                    if self._link is None or not self.reached:
+                        raise LinkDownError("there is no connection")
+                    await self._link.until_down(self._link.publish(self._topic(names.UPLOADS), part))
+                    break
+                except LinkDownError:
+                    await asyncio.sleep(_UPLOAD_RETRY_S)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Connect, send, and connect again, until `stop`; then send what is left, within the stop time-out."""

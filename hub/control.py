@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
@@ -19,6 +21,7 @@ from hub.events import dump
 from hub.payload import optional_number, optional_text, read_object, text, whole
 from hub.registry import Device, Registry, UnknownDeviceError
 from hub.twin_desk import TwinDesk
+from hub.uploads import UnknownUploadError, Uploads
 from streams.errors import JunkError, MisuseError, PenstockError, TryLaterError
 from streams.metrics import CONTENT_TYPE, Metrics
 
@@ -38,8 +41,11 @@ class Hub(Protocol):
     commands: Commands
     dispatcher: Dispatcher
     twin_desk: TwinDesk
+    uploads: Uploads
     admission: Admission
     metrics: Metrics
+
+    def upload(self, device: str, key: str) -> bytes: ...
 
     def health(self) -> dict[str, Any]: ...
 
@@ -62,6 +68,8 @@ class ControlApi:
             ("GET", "/devices/{device}", self.device),
             ("GET", "/devices/{device}/twin", self.twin),
             ("PATCH", "/devices/{device}/twin", self.change_twin),
+            ("GET", "/devices/{device}/uploads", self.list_uploads),
+            ("GET", "/devices/{device}/uploads/{key}", self.upload),
             ("POST", "/commands", self.create_command),
             ("GET", "/commands", self.list_commands),
             ("GET", "/commands/{key}", self.command),
@@ -94,6 +102,15 @@ class ControlApi:
         if version is not None:
             version = whole(body, "version", "the change")
         return _json((await self._hub.twin_desk.change(request.path_params["device"], settings, version)).to_json())
+
+    async def list_uploads(self, request: Request) -> Response:
+        device = self._hub.registry.get(request.path_params["device"]).device
+        return _json({"uploads": self._hub.uploads.of(device)})
+
+    async def upload(self, request: Request) -> Response:
+        device, key = self._hub.registry.get(request.path_params["device"]).device, request.path_params["key"]
+        data = await asyncio.to_thread(self._hub.upload, device, key)
+        return _json({"device": device, "key": key, "size": len(data), "base64": base64.b64encode(data).decode()})
 
     async def create_command(self, request: Request) -> Response:
         body = read_object(await request.body(), "the command")
@@ -156,6 +173,7 @@ def _refusal(error: PenstockError) -> Response:
     statuses: tuple[tuple[type[PenstockError], int], ...] = (
         (UnknownDeviceError, 404),
         (UnknownCommandError, 404),
+        (UnknownUploadError, 404),
         (ConflictError, 409),
         (MisuseError, 400),
         (JunkError, 400),

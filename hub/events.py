@@ -15,6 +15,7 @@ from streams.errors import JunkError
 from streams.frames import layout
 from streams.frames.header import FrameHeader, read_header
 from streams.record import Header
+from streams.uploads import read_part
 
 CONNECTION = "connection"
 DEVICE_HEADER = "device"
@@ -112,6 +113,19 @@ class ReportedEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class UploadEvent:
+    """A part of a file came from a device."""
+
+    device: str
+    time_ms: int
+    key: str
+    part: int
+    parts: int
+    size: int
+    crc32: int
+
+
+@dataclass(frozen=True, slots=True)
 class JunkEvent:
     """A record that cannot be understood; it stays on the log as it came."""
 
@@ -130,6 +144,7 @@ Event = (
     | CommandEvent
     | DesiredEvent
     | ReportedEvent
+    | UploadEvent
     | JunkEvent
 )
 
@@ -255,6 +270,11 @@ def _settings(source: Mapping[str, Any]) -> Mapping[str, Any]:
     return settings
 
 
+def _upload(device: str, time_ms: int, value: bytes) -> Event:
+    part = read_part(value)
+    return UploadEvent(device, time_ms, part.key, part.part, part.parts, part.size, part.crc32)
+
+
 _READERS: dict[str, Callable[[str, int, bytes], Event]] = {
     names.TELEMETRY: _frame,
     names.MANIFEST: _manifest,
@@ -264,4 +284,5 @@ _READERS: dict[str, Callable[[str, int, bytes], Event]] = {
     names.COMMANDS: _command,
     names.DESIRED: _desired,
     names.REPORTED: _reported,
+    names.UPLOADS: _upload,
 }

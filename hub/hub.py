@@ -38,6 +38,7 @@ from hub.translations import Translations
 from hub.translator import Translator
 from hub.twin_desk import TwinDesk
 from hub.twins import Twins
+from hub.uploads import Uploads, collect
 from streams import names
 from streams.clock import Clock, SystemClock
 from streams.control import serving
@@ -59,6 +60,8 @@ COMPACTION_S = 60.0
 DEVICES_SEGMENT_BYTES = 4 << 20
 """Only finished segments are compacted."""
 DAY_S = 86_400.0
+UPLOAD_BYTES = 64 << 20
+UPLOAD_SEGMENT_BYTES = 8 << 20
 
 
 def run(settings: HubSettings, data: Path) -> int:
@@ -98,8 +101,10 @@ class Hub:
         self.accounts = Accounts()
         self.commands = Commands(kept_max=settings.commands.kept_max)
         self.twins = Twins()
+        self.uploads = Uploads()
         translations = Translations()
-        projections: list[Projection] = [self.registry, self.accounts, self.commands, self.twins, translations]
+        projections: list[Projection] = [self.registry, self.accounts, self.commands, self.twins, self.uploads]
+        projections.append(translations)
         self._projections = Projections(data / "hub", files, projections)
         self._journal = Journal(self._projections, clock=clock, react=self._react)
         self.dispatcher = Dispatcher(
@@ -191,6 +196,10 @@ class Hub:
             "log": {stream: self._stream_health(stream) for stream in self._streams()},
         }
 
+    def upload(self, device: str, key: str) -> bytes:
+        """The bytes of a file that a device sent. Blocks. UnknownUploadError when they are not all there."""
+        return collect(self._opened().reader(names.UPLOADS), device, key)
+
     def positions(self) -> list[dict[str, int]]:
         """Up to which offset of each partition of telemetry the accounts stand."""
         return [
@@ -276,7 +285,14 @@ class Hub:
         sessions = replace(few, segment_bytes=SESSION_SEGMENT_BYTES)
         commands = replace(few, chain=log.chain)
         devices = replace(few, segment_bytes=min(DEVICES_SEGMENT_BYTES, log.segment_bytes), compact=True)
-        return {names.TELEMETRY: telemetry, names.DEVICES: devices, names.COMMANDS: commands, names.SESSIONS: sessions}
+        uploads = replace(few, segment_bytes=UPLOAD_SEGMENT_BYTES, retention_bytes=UPLOAD_BYTES)
+        return {
+            names.TELEMETRY: telemetry,
+            names.DEVICES: devices,
+            names.COMMANDS: commands,
+            names.SESSIONS: sessions,
+            names.UPLOADS: uploads,
+        }
 
     def _open_log(self) -> EventLog:
         return EventLog.open(

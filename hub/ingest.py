@@ -240,6 +240,8 @@ def _record(topic: names.DeviceTopic, payload: bytes, time_ms: int) -> tuple[str
     device, channel = topic
     if channel == names.FRAMES:
         return names.TELEMETRY, NewRecord(device.encode(), payload, time_ms)
+    if channel == names.UPLOADS:
+        return names.UPLOADS, NewRecord(device_key(device, channel), payload, time_ms)
     if channel != names.RESULTS:
         return names.DEVICES, NewRecord(device_key(device, channel), payload, time_ms)
     header = ((DEVICE_HEADER, device.encode()),)

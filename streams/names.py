@@ -13,6 +13,8 @@ COMMANDS = "commands"
 ALERTS = "alerts"
 QUARANTINE = "quarantine"
 SESSIONS = "sessions"
+UPLOADS = "uploads"
+"""A stream, and the channel of devices that leads to it."""
 
 TOPIC_ROOT = "penstock/v1"
 
@@ -29,7 +31,7 @@ JSON = "json"
 SENML = "senml"
 LINES = "lines"
 TRANSLATED = frozenset({READINGS, JSON, SENML, LINES})
-UPSTREAM = frozenset({FRAMES, MANIFEST, STATE, ACCOUNT, RESULTS, REPORTED}) | TRANSLATED
+UPSTREAM = frozenset({FRAMES, MANIFEST, STATE, ACCOUNT, RESULTS, REPORTED, UPLOADS}) | TRANSLATED
 
 # hub -> device
 COMMAND = "commands"

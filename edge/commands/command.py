@@ -38,6 +38,10 @@ class CommandContext:
     """Tell how much is done, from 0 to 1; told on at most once a second."""
     restart: Callable[[], None] = lambda: None
     """Have the agent restarted once this command has ended, its result is on disk, and nothing else runs."""
+    upload: Callable[[bytes], None] = lambda data: None
+    """Send a file of at most 4 MiB to the hub, where it has the command's key; returns when it is on its disk."""
+    state: Path | None = None
+    """The agent's state directory."""
     sys: Path = Path("/sys")
     pause: Callable[[float], None] = time.sleep
 

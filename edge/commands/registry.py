@@ -6,6 +6,7 @@ import importlib.metadata
 import logging
 from collections.abc import Callable
 
+from edge.commands.collect_diagnostics import CollectDiagnosticsCommand
 from edge.commands.command import Command
 from edge.commands.identify import IdentifyCommand
 from edge.commands.read_now import ReadNowCommand
@@ -19,6 +20,7 @@ _log = logging.getLogger(__name__)
 ENTRY_POINTS = "penstock.commands"
 
 COMMANDS: dict[str, Callable[[EdgeSettings], Command]] = {
+    "collect_diagnostics": CollectDiagnosticsCommand,
     "identify": lambda settings: IdentifyCommand(),
     "read_now": lambda settings: ReadNowCommand(),
     "restart_agent": lambda settings: RestartAgentCommand(),

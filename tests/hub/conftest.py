@@ -25,6 +25,7 @@ from hub.translations import Translations
 from hub.translator import Translator
 from hub.twin_desk import TwinDesk
 from hub.twins import Twins
+from hub.uploads import Uploads, collect
 from streams import names
 from streams.clock import ManualClock
 from streams.files import DiskFiles, Files
@@ -61,7 +62,8 @@ class Parts:
         self.listening: set[str] = set()
         self.translations = Translations()
         self.twins = Twins()
-        projections = [self.registry, self.accounts, self.commands, self.twins, self.translations]
+        self.uploads = Uploads()
+        projections = [self.registry, self.accounts, self.commands, self.twins, self.uploads, self.translations]
         self.projections = Projections(data / "hub", self.files, projections)
         self.journal = Journal(self.projections, clock=self.clock, react=self._react)
         keys = Keys(self.clock, lambda size: bytes(size))
@@ -86,12 +88,15 @@ class Parts:
             clock=self.clock,
             metrics=self.metrics,
         )
-        streams = {stream: LogSettings() for stream in (names.TELEMETRY, names.DEVICES, names.COMMANDS)}
+        streams = {stream: LogSettings() for stream in (names.TELEMETRY, names.DEVICES, names.COMMANDS, names.UPLOADS)}
         self.log = EventLog.open(
             data / "log", streams, files=self.files, clock=self.clock, on_commit=self.journal.on_commit, owner="test"
         )
         self.journal.attach(self.log)
         self.projections.start({(stream, 0): self.log.reader(stream, 0) for stream in streams})
+
+    def upload(self, device: str, key: str) -> bytes:
+        return collect(self.log.reader(names.UPLOADS), device, key)
 
     def records(self, stream: str) -> list[Record]:
         """Everything durable on a stream."""
