@@ -28,8 +28,16 @@ HOST_SENSORS: dict[str, str] = {
 
 SENSORS: dict[str, str] = {
     **HOST_SENSORS,
+    "ads1115": "edge.sensors.ads1115:Ads1115Sensor",
+    "bme280": "edge.sensors.bme280:Bme280Sensor",
+    "ds18b20": "edge.sensors.ds18b20:Ds18b20Sensor",
+    "gpio": "edge.sensors.gpio:GpioSensor",
     "http": "edge.sensors.http:HttpSensor",
+    "modbus": "edge.sensors.modbus:ModbusSensor",
+    "mqtt": "edge.sensors.mqtt:MqttSensor",
+    "opcua": "edge.sensors.opcua:OpcuaSensor",
     "program": "edge.sensors.program:ProgramSensor",
+    "pulses": "edge.sensors.pulses:PulseSensor",
     "serial": "edge.sensors.serial_line:SerialSensor",
     "tail": "edge.sensors.tail:TailSensor",
 }
