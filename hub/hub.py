@@ -135,7 +135,12 @@ class Hub:
         )
         self._sessions = SessionLog(self._journal, clock)
         self.gateway = Gateway(
-            settings.mqtt, intake=self._ingest, authority=self.admission, clock=clock, memory=self._sessions
+            settings.mqtt,
+            intake=self._ingest,
+            authority=self.admission,
+            clock=clock,
+            memory=self._sessions,
+            runs=self._ingest,
         )
         self._epochs = Epochs(self.accounts, self._publish)
         self.bridge: Bridge | None = None

@@ -13,7 +13,7 @@ from streams.errors import MisuseError, TryLaterError
 from streams.files import DirectoryLock, DiskFiles, Files
 from streams.log.age_clock import AgeClock
 from streams.log.appends import Appended, Part, Place, check_size
-from streams.log.batch import take_batch
+from streams.log.batch import NewBatch, take_batch
 from streams.log.chain import Head
 from streams.log.committer import Committer
 from streams.log.compaction import StateKey
@@ -143,6 +143,11 @@ class EventLog:
         waiter = _Waiter(1)
         self._committer.add_batch((stream, partition), take_batch(batch), waiter)
         return self._wait(waiter, timeout_s)
+
+    def append_encoded(self, stream: str, partition: int, batch: NewBatch, token: object = None) -> None:
+        """Like `append`, for records of one partition that are a batch already (run_compiled.py)."""
+        self._partition(stream, partition)
+        self._committer.add_batch((stream, partition), batch, token)
 
     def flush(self, timeout_s: float = 30.0) -> None:
         """Return when everything appended so far is committed, or has failed."""

@@ -164,6 +164,7 @@ from pathlib import Path
 
 from processors.engine import Engine
 from processors.pipeline import run
+from penstock.surroundings import run_logging
 from processors.settings import ProcessorsSettings
 Engine.take = lambda *_: print("busy", flush=True) or time.sleep(60)
 run_logging("process")
