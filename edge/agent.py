@@ -163,6 +163,7 @@ class Agent:
         uplink.twin = self._twin
         self._uplink = uplink
         recorder.on_sealed = uplink.on_sealed
+        recorder.is_connected = lambda: uplink.connected
         recorder.start(storage)
         sealed = asyncio.Event()
         recording = asyncio.create_task(recorder.run(stop), name="recorder")
@@ -287,6 +288,7 @@ class Agent:
             spool_bytes=spool.bytes,
             queue_age_s=max(0, now_ms - self._oldest_ms) / 1000 if self._oldest_ms is not None else 0.0,
             dropped=spool.dropped(self._storage.identity.epoch),
+            thinned=spool.thinned(self._storage.identity.epoch),
             missed_ticks=self._sampler.missed,
             overflowed=self._opened.overflowed(),
             not_understood=sum(each.inlet.not_understood_count for each in self._opened.fed),

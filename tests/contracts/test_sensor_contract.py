@@ -43,7 +43,7 @@ class TestHostSensors(SensorContract):
 class TestTheAgentsHealth(SensorContract):
     def make(self, **options: Any) -> AnySensor:
         assert not options, "it is not made from settings"
-        sensor = HealthSensor(2.5, lambda: Health(1, 2.0, 3, 4))
+        sensor = HealthSensor(2.5, lambda: Health(1, 2.0, 3, 4, 5))
         sensor.name = "under-test"
         return sensor
 

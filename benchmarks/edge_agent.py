@@ -1,0 +1,65 @@
+"""An edge agent as a process of its own, with sensors that cost next to nothing to read, for the benchmark."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from edge.agent import Agent
+from edge.sensors.sensor import Series, Value
+from edge.settings import EdgeSettings
+
+DEVICE = "bench"
+
+
+class Wandering:
+    """Levels with noise, in hundredths, as a real sensor of a slow process gives them."""
+
+    may_block = False
+
+    def __init__(self, number: int, *, series: int, interval_s: float) -> None:
+        self.name = f"bench{number:02d}"
+        self.interval_s = interval_s
+        self._series = series
+        self._dice = random.Random(number)
+        self._at = 0
+
+    def open(self) -> Sequence[Series]:
+        names = [f"{self.name}.{number}" for number in range(self._series)]
+        return [Series(name=name, unit="degC", resolution=0.01, interval_s=self.interval_s) for name in names]
+
+    def read(self, time_ns: int) -> Sequence[Value | None]:
+        self._at += 1
+        level, gauss = 50 + 10 * math.sin(self._at / 300), self._dice.gauss
+        return [round(gauss(level, 0.2), 2) for _ in range(self._series)]
+
+    def close(self) -> None:
+        pass
+
+
+def sensors(count: int, *, series: int, interval_s: float) -> list[Wandering]:
+    return [Wandering(number, series=series, interval_s=interval_s) for number in range(count)]
+
+
+def main(state: str, port: str, count: str, series: str, interval_s: str) -> int:
+    logging.basicConfig(level=logging.WARNING)
+    settings = EdgeSettings(device=DEVICE, hub_port=int(port))
+    chosen = sensors(int(count), series=int(series), interval_s=float(interval_s))
+    asyncio.run(_run(Agent(settings, Path(state), sensors=chosen)))
+    return 0
+
+
+async def _run(agent: Agent) -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    await agent.run(stop)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
