@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.line import Line
 
-NAMES = ("frames", "log", "gateway", "pipeline")
+NAMES = ("frames", "log", "gateway", "pipeline", "edge")
 TOLERANCE = 0.7  # these machines are noisy: a ratio to the peer that falls below 70 % of the committed one is worse
 
 

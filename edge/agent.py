@@ -133,6 +133,7 @@ class Agent:
         commands = self._commands(uplink, executor)
         uplink.commands = commands
         recorder.on_sealed = uplink.on_sealed
+        recorder.is_connected = lambda: uplink.connected
         recorder.start(storage)
         sealed = asyncio.Event()
         recording = asyncio.create_task(recorder.run(stop), name="recorder")
@@ -250,6 +251,7 @@ class Agent:
             spool_bytes=spool.bytes,
             queue_age_s=max(0, now_ms - self._oldest_ms) / 1000 if self._oldest_ms is not None else 0.0,
             dropped=spool.dropped(self._storage.identity.epoch),
+            thinned=spool.thinned(self._storage.identity.epoch),
             missed_ticks=self._sampler.missed,
         )
 
@@ -276,7 +278,12 @@ async def _end(*tasks: asyncio.Task[None]) -> None:
 
 def run(settings: EdgeSettings, state: Path) -> int:
     """Run one agent until a signal: the first drains, the second forces. Returns the exit status."""
-    return asyncio.run(_run_until_signal(Agent(settings, state)))
+    return run_agent(Agent(settings, state))
+
+
+def run_agent(agent: Agent) -> int:
+    """Run an agent that was made already, in the same way."""
+    return asyncio.run(_run_until_signal(agent))
 
 
 async def _run_until_signal(agent: Agent) -> int:

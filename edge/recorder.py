@@ -63,10 +63,13 @@ class Recorder:
         self._unsynced_since_ns: int | None = None
         self._hints: Hints = {}
         self._disk_error: str | None = None
+        self._seal_at_once = False
         self._epoch_above: int | None = None
         """Numbering is to start anew, above this epoch: until then ticks wait."""
         self.on_sealed: Callable[[], None] = _nothing
         """Called on the event loop when a frame has come into the spool."""
+        self.is_connected: Callable[[], bool] = _always
+        """Whether a frame would be sent at once; while not, frames may wait to become larger."""
 
     @property
     def disk_error(self) -> str | None:
@@ -108,9 +111,14 @@ class Recorder:
         """Sync the journal and seal frames as they fall due, until `stop`; then seal what there is."""
         while not stop.is_set():
             self._changed.clear()
-            pause_s = await self._work()
+            pause_s = await self.work()
             await self._wait(stop, pause_s)
         await self.seal_all()
+
+    def on_connected(self) -> None:
+        """There is a connection: what has waited for it is sealed at once."""
+        self._seal_at_once = True
+        self._changed.set()
 
     async def sync(self) -> int:
         """Make the journal durable; returns the first number that is not, and may be told to the hub as produced."""
@@ -162,7 +170,7 @@ class Recorder:
             for each in waits:
                 each.cancel()
 
-    async def _work(self) -> float:
+    async def work(self) -> float:
         """Do what is due; returns the seconds until something else is."""
         if self._storage is None:
             return 3600.0
@@ -177,16 +185,21 @@ class Recorder:
         return self._pause_s()
 
     def _seal_is_due(self) -> bool:
-        age_ns_max = round(self._settings.frame_age_s * 1e9)
+        age_ns_max = round(self._frame_age_s() * 1e9)
         due = self._active.is_due(
             self._clock.monotonic_ns(), rows_max=self._settings.frame_readings_max, age_ns_max=age_ns_max
         )
-        return due or self._sealing is not None or self._given_up > 0
+        at_once = self._seal_at_once and self._active.count > 0
+        return due or at_once or self._sealing is not None or self._given_up > 0
+
+    def _frame_age_s(self) -> float:
+        settings = self._settings
+        return settings.frame_age_s if self.is_connected() else max(settings.frame_age_s, settings.frame_age_offline_s)
 
     def _pause_s(self) -> float:
         if self._active.started_ns is None:
             return 3600.0
-        due_ns = self._active.started_ns + round(self._settings.frame_age_s * 1e9)
+        due_ns = self._active.started_ns + round(self._frame_age_s() * 1e9)
         until_seal_s = max(0.0, (due_ns - self._clock.monotonic_ns()) / 1e9)
         return min(until_seal_s, max(0.0, self._until_sync_s()))
 
@@ -257,6 +270,7 @@ class Recorder:
                 if self._sealing is None and self._active.count:
                     self._sealing = (self._active, storage.journal.switch(), self._thinner.take_counts())
                     self._active = Batch(self._active.stop)
+                    self._seal_at_once = False
                     self._journal_held(self._thinner.held())
                 if self._sealing is not None:
                     batch, file, counts = self._sealing
@@ -336,3 +350,7 @@ class Recorder:
 
 def _nothing() -> None:
     pass
+
+
+def _always() -> bool:
+    return True

@@ -90,6 +90,9 @@ class EdgeSettings:
     )
     frame_readings_max: int = setting(100, "Readings of one series in a frame.", minimum=1, maximum=10_000)
     frame_age_s: float = setting(2.0, "Oldest reading in a frame when it is sealed.", minimum=0.01, maximum=3600)
+    frame_age_offline_s: float = setting(
+        100.0, "The same while there is no connection: larger frames take less of the disk.", minimum=0.01, maximum=3600
+    )
     spool_bytes_max: int = setting(
         256 * 1024 * 1024, "Frames kept for the hub; beyond it the oldest are dropped, and declared.", minimum=65536
     )

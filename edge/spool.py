@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ class Spool:
         self._lock = threading.Lock()
         self._log: EventLog | None = None
         self._reader: StreamReader | None = None
-        self._acknowledged: set[int] = set()
+        self._acknowledged = SequenceSet()
         self._saved: dict[str, Any] = {}
         self.books: dict[int, EpochBook] = {}
         self.oldest = 0
@@ -87,7 +87,7 @@ class Spool:
     @property
     def frames(self) -> int:
         """Frames that wait for the hub."""
-        return self.end - self.oldest - len(self._acknowledged)
+        return self.end - self.oldest - self._acknowledged.count()
 
     @property
     def unsaved(self) -> int:
@@ -146,7 +146,7 @@ class Spool:
                 self._give_up_damage(damage)
                 offset = damage.resume
                 continue
-            found += [frame for frame in more if frame.offset not in self._acknowledged]
+            found += [frame for frame in more if not self._is_freed(frame.offset)]
             offset = more[-1].offset + 1
         return found[:frames]
 
@@ -156,11 +156,11 @@ class Spool:
             if frame.offset < self.oldest:  # given up meanwhile, and yet it arrived
                 self.books[frame.epoch].acknowledge(frame.first, frame.stop)
                 return
-            if frame.offset in self._acknowledged:
+            if self._is_freed(frame.offset):
                 return
             self.books[frame.epoch].acknowledge(frame.first, frame.stop)
             self.bytes = max(0, self.bytes - frame.size)
-            self._free({frame.offset})
+            self._free(frame.offset, frame.offset + 1)
 
     def account(self, *, epoch: int, produced: int, time_ms: int) -> dict[str, Any]:
         """What to tell the hub, when the numbers below `produced` are used and durable."""
@@ -212,7 +212,7 @@ class Spool:
         count, offset, end = 0, self.oldest, self.end
         while offset < end and (frames := self.read(offset, min(_FRAMES_AT_ONCE, end - offset))):
             for frame in frames:
-                if frame.epoch == epoch and frame.first >= start and frame.offset not in self._acknowledged:
+                if frame.epoch == epoch and frame.first >= start and not self._is_freed(frame.offset):
                     self._append_anew(frame, into)
                     count += frame.stop - frame.first
             offset = frames[-1].offset + 1
@@ -241,7 +241,8 @@ class Spool:
         if end < upto:
             _log.error("the spool's log ends at %d and should reach %d", end, upto)
             self.oldest, self.bytes, upto, freed = earliest, 0, earliest, SequenceSet()
-        self._free(offset for start, stop in freed for offset in range(max(start, self.oldest), min(stop, upto)))
+        for start, stop in freed:
+            self._free(max(start, self.oldest), min(stop, upto))
         self._take_in(max(self.oldest, upto))
         if is_short:
             self._declare_lost()
@@ -269,16 +270,23 @@ class Spool:
         self.books.setdefault(epoch, EpochBook()).hold(first, stop)
         self.bytes += size
 
-    def _free(self, offsets: Iterable[int]) -> None:
-        self._acknowledged.update(offsets)
-        while self.oldest in self._acknowledged:
-            self._acknowledged.remove(self.oldest)
-            self.oldest += 1
+    def _is_freed(self, offset: int) -> bool:
+        return offset < self.oldest or self._acknowledged.contains(offset, offset + 1)
+
+    def _free(self, start: int, stop: int) -> None:
+        """The frames at [start, stop) are not needed any more."""
+        if start >= stop:
+            return
+        self._acknowledged.add(start, stop)
+        spans = self._acknowledged.spans()
+        if spans[0][0] <= self.oldest:
+            self._acknowledged.remove(*spans[0])
+            self.oldest = max(self.oldest, spans[0][1])
 
     def _give_up_damage(self, damage: DamagedRange) -> None:
         _log.error("the spool is damaged: %s", damage)
         with self._lock:
-            self._free(range(max(self.oldest, damage.offset), damage.resume))
+            self._free(max(self.oldest, damage.offset), damage.resume)
         self._declare_lost()
 
     def _declare_lost(self) -> None:
@@ -329,15 +337,14 @@ class Spool:
         )
 
     def _drop(self, frame: SpooledFrame, reason: str) -> None:
-        if frame.offset not in self._acknowledged:
+        if not self._is_freed(frame.offset):
             self.books[frame.epoch].drop(frame.first, frame.stop, reason)
             self.bytes = max(0, self.bytes - frame.size)
-        self._free({frame.offset})
+        self._free(frame.offset, frame.offset + 1)
 
     def _state(self) -> dict[str, Any]:
         books = {str(epoch): book.to_json() for epoch, book in self.books.items()}
-        freed = SequenceSet((offset, offset + 1) for offset in self._acknowledged).spans()
-        known = {"oldest": self.oldest, "freed": freed, "upto": self.end, "bytes": self.bytes}
+        known = {"oldest": self.oldest, "freed": self._acknowledged.spans(), "upto": self.end, "bytes": self.bytes}
         return {"spool": 1, **known, "books": books}
 
     def _read_state(self) -> dict[str, Any]:

@@ -163,6 +163,7 @@ class Uplink:
             self.send_result(step)
         self._backoff.reset()
         self._tell(f"connected to {self._where}", level=logging.INFO)
+        self._recorder.on_connected()
         accounts = asyncio.create_task(self._accounts(link), name="accounts")
         try:
             await self._send_frames(link, stop)

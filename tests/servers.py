@@ -109,13 +109,13 @@ def influxdb(*, port: int | None = None, home: Path | None = None, auth: bool = 
 
 
 @contextlib.contextmanager
-def telegraf(settings: str) -> Iterator[Server]:
-    """Telegraf with the given settings; ready when it says that its input is connected."""
+def telegraf(settings: str, *, ready: bytes = b"Connected") -> Iterator[Server]:
+    """Telegraf with the given settings; ready when it says so, by default that its input is connected."""
     with _directory("telegraf") as directory:
         (directory / "telegraf.conf").write_text(settings)
         command = [str(binary("telegraf", variable="PENSTOCK_TELEGRAF")), "--config", str(directory / "telegraf.conf")]
         log = directory / "telegraf.log"
-        with _running("telegraf", command, 0, directory, lambda: b"Connected" in log.read_bytes()) as server:
+        with _running("telegraf", command, 0, directory, lambda: ready in log.read_bytes()) as server:
             yield server
 
 

@@ -13,8 +13,10 @@ _SERIES: tuple[tuple[str, str, SeriesType, str], ...] = (
     ("agent.spool_bytes", "B", "int64", "frames that wait for the hub"),
     ("agent.queue_age_s", "s", "float64", "age of the oldest of them"),
     ("agent.dropped", "1", "int64", "readings given up and declared, in this epoch"),
+    ("agent.thinned", "1", "int64", "readings left out because others tell them, in this epoch"),
     ("agent.missed_ticks", "1", "int64", "ticks since the start at which a sensor was not read in time"),
     ("agent.rss_bytes", "B", "int64", "memory of the agent's process"),
+    ("agent.written_bytes", "B", "int64", "what the process has written to disks since its start, in whole pages"),
 )
 
 
@@ -25,6 +27,7 @@ class Health:
     spool_bytes: int
     queue_age_s: float
     dropped: int
+    thinned: int
     missed_ticks: int
 
 
@@ -38,6 +41,7 @@ class HealthSensor:
         self.interval_s = interval_s
         self._ask = ask
         self._statm = proc / "self" / "statm"
+        self._io = proc / "self" / "io"
 
     def open(self) -> Sequence[Series]:
         return [
@@ -55,11 +59,11 @@ class HealthSensor:
 
     def read(self, time_ns: int) -> Sequence[Value | None]:
         health = self._ask()
-        memory = resident_bytes(self._statm)
+        memory, written = resident_bytes(self._statm), written_bytes(self._io)
         if health is None:
-            return [None, None, None, None, memory]
+            return [None, None, None, None, None, memory, written]
         age_s = round(health.queue_age_s, 1)
-        return [health.spool_bytes, age_s, health.dropped, health.missed_ticks, memory]
+        return [health.spool_bytes, age_s, health.dropped, health.thinned, health.missed_ticks, memory, written]
 
     def close(self) -> None:
         pass
@@ -70,4 +74,13 @@ def resident_bytes(statm: Path) -> int | None:
     try:
         return int(statm.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
+        return None
+
+
+def written_bytes(io: Path) -> int | None:
+    """What this process made the kernel write to block devices (proc(5), io); None where the system does not tell."""
+    try:
+        lines = dict(line.split(": ") for line in io.read_text("ascii").splitlines())
+        return int(lines["write_bytes"])
+    except (OSError, ValueError, KeyError):
         return None

@@ -18,7 +18,7 @@ NOW_NS = 1_700_000_000_000_000_000
 
 def make(kind: str, root: Path, *, interval_s: float = 2.5) -> Sensor:
     if kind == "agent":
-        return HealthSensor(interval_s, lambda: Health(1, 2.0, 3, 4))
+        return HealthSensor(interval_s, lambda: Health(1, 2.0, 3, 4, 5))
     return SENSORS[kind](SensorContext(kind=kind, interval_s=interval_s, proc=root / "proc", sys=root / "sys"))
 
 
