@@ -33,6 +33,7 @@ from edge.sensors.sensor import Sensor, Series
 from edge.settings import EdgeSettings
 from edge.storage import Storage, open_storage
 from edge.thinning.thinner import Thinner, shown, thinning_of
+from edge.tls import tls_context
 from edge.uplink import Uplink
 from edge.version import agent_name
 from edge.waiting import wait_at_most
@@ -66,6 +67,7 @@ class Agent:
         randomness: random.Random | None = None,
     ) -> None:
         """`sensors` replace those of the settings; `executor` (disk work) may be shared by many agents."""
+        tls_context(settings.link)  # what is wrong with its files is said at once
         self._settings = settings
         self._state = state
         self._files = files or DiskFiles()

@@ -22,8 +22,10 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.settings import EdgeSettings
+from edge.tls import tls_context
 from edge.worker_thread import WorkerThread
-from streams.errors import JunkError, PenstockError
+from streams.errors import JunkError, MisuseError, PenstockError
+from streams.names import HUB_PROPERTY
 
 _log = logging.getLogger(__name__)
 
@@ -69,10 +71,12 @@ class Link:
         settings: EdgeSettings,
         *,
         version: int,
+        address: tuple[str, int] | None = None,
         will: tuple[str, bytes],
         on_message: Callable[[Message], None],
     ) -> None:
         self._settings = settings
+        self._address = address or (settings.hub_host, settings.hub_port)
         self._loop = asyncio.get_running_loop()
         self._on_message = on_message
         self._inflight: dict[int, _Outgoing] = {}
@@ -85,6 +89,8 @@ class Link:
         """Whether the broker ended it because another client connected under the same id (MQTT 5 says so)."""
         self.inflight_max = 65535
         """How many unacknowledged messages the broker takes (its Receive Maximum)."""
+        self.is_hub: bool | None = None
+        """Whether the other end says that it is the hub itself, so that PUBACK means on disk. None: it cannot say."""
         self._thread = WorkerThread("mqtt connect")
         self._misc: asyncio.Task[None] | None = None
         self._client = self._make_client(version, will)
@@ -167,6 +173,12 @@ class Link:
         client.connect_timeout = settings.link.connect_timeout_s
         if settings.link.username:
             client.username_pw_set(settings.link.username, settings.link.password or None)
+        try:
+            context = tls_context(settings.link)
+        except MisuseError as error:  # checked at the start, and changed since
+            raise LinkDownError(str(error)) from None
+        if context is not None:
+            client.tls_set_context(context)
         client.will_set(will[0], will[1], qos=1)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
@@ -186,7 +198,7 @@ class Link:
             properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             properties.SessionExpiryInterval = settings.link.session_expiry_s
             more = {"clean_start": False, "properties": properties}
-        self._client.connect(settings.hub_host, settings.hub_port, settings.link.keepalive_s, **more)
+        self._client.connect(*self._address, settings.link.keepalive_s, **more)
 
     def _on_socket_open(self, client: Any, userdata: Any, sock: socket.socket) -> None:  # in the connecting thread
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -248,6 +260,8 @@ class Link:
             self._connected.set_exception(kind(f"refused: {refused}"))
             return
         self.inflight_max = int(getattr(properties, "ReceiveMaximum", 65535))
+        if self._client.protocol == MQTTProtocolVersion.MQTTv5:
+            self.is_hub = HUB_PROPERTY in [tuple(pair) for pair in getattr(properties, "UserProperty", ())]
         self._connected.set_result(None)
 
     def _on_disconnect(self, client: Any, userdata: Any, flags: Any, reason: ReasonCode, properties: Any) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import re
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from streams.errors import JunkError
@@ -21,10 +22,28 @@ class LinkSettings:
 
     username: str = setting("", "MQTT user name; empty sends none.")
     password: str = setting("", "MQTT password; empty sends none.", secret=True)
-    keepalive_s: int = setting(30, "Silence after which the connection is checked.", minimum=5, maximum=3600)
+    tls: bool = setting(False, "Speak TLS (usually at port 8883).")
+    ca: Path | None = setting(None, "PEM file of the authority that signs the hub's certificate; else the system's.")
+    certificate: Path | None = setting(None, "PEM file of this device's own certificate, if the hub asks for one.")
+    key: Path | None = setting(None, "PEM file of its key; left out, it is in the certificate's file.")
+    keepalive_s: int = setting(
+        15, "Silence after which the connection is checked; after twice as long it is dead.", minimum=1, maximum=3600
+    )
     connect_timeout_s: float = setting(10.0, "How long one attempt to connect may take.", minimum=0.1, maximum=120)
     retry_s_min: float = setting(0.5, "First pause after a failed connection; it doubles.", minimum=0.01, maximum=3600)
     retry_s_max: float = setting(60.0, "Longest pause between attempts to connect.", minimum=0.01, maximum=3600)
+    freed_by: str = setting(
+        "auto",
+        "What frees a frame: puback (the hub's own gateway), committed (a broker before the hub, which tells how far "
+        "it has committed), or auto (MQTT 5: the gateway says that it is the hub's; 3.1.1: committed once told).",
+        choices=("auto", "puback", "committed"),
+    )
+    commit_timeout_s: float = setting(
+        120.0, "A frame that a broker took and the hub has not committed for so long is sent again.", minimum=1
+    )
+    backlog_bytes_per_s: int = setting(
+        262_144, "How fast frames from before the connection are sent; 0 is as fast as can be.", minimum=0
+    )
     ack_timeout_s: float = setting(
         60.0, "A message without PUBACK for so long ends the connection; it is sent again.", minimum=1
     )
@@ -74,6 +93,9 @@ class EdgeSettings:
     model: str = setting("", "What the device is, for people; empty asks the machine.")
     hub_host: str = setting("127.0.0.1", "Host name or address of the hub's MQTT gateway, or of a broker before it.")
     hub_port: int = setting(1883, "TCP port of the gateway.", minimum=1, maximum=65535)
+    hubs: tuple[str, ...] = setting(
+        (), "Further hubs, HOST:PORT, tried in this order when the first cannot be reached."
+    )
     link: LinkSettings = section(LinkSettings, "The connection to the gateway.")
     sensors: tuple[SensorSettings, ...] = setting((SensorSettings(kind="host"),), "What to read, one table a sensor.")
     thinning: tuple[ThinningSettings, ...] = setting(
@@ -119,11 +141,25 @@ class EdgeSettings:
                 check_device(self.device)
             except JunkError as error:
                 raise ValueError(f"edge.device: {error}") from None
+        for each in self.hubs:
+            _address(each)
+
+    @property
+    def addresses(self) -> tuple[tuple[str, int], ...]:
+        """Host and port of every hub, in the order in which they are tried."""
+        return ((self.hub_host, self.hub_port), *map(_address, self.hubs))
 
     @property
     def device_id(self) -> str:
         """The device id: the one that is set, or the host name made valid."""
         return self.device or device_from_host(socket.gethostname())
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(f'edge.hubs: {text!r} is no HOST:PORT, for example "hub-2.example:1883"')
+    return host.strip("[]"), int(port)
 
 
 def device_from_host(host: str) -> str:

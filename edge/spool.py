@@ -34,6 +34,7 @@ DAMAGED = "spool damaged"
 NUMBERED_ANEW = "numbered anew in a later epoch"
 
 _READ_BYTES = 256 * 1024
+_FRAME_BYTES_USUAL = 4096
 _FRAMES_AT_ONCE = 256
 _DROP_SHARE = 16
 """When the budget is reached, a sixteenth of it is given up at once: each time costs a sync of the disk."""
@@ -136,17 +137,21 @@ class Spool:
             self.books[epoch].count_unnumbered(unnumbered or {})
             self.end = log.end_offset(STREAM)
 
-    def read(self, offset: int, frames: int) -> list[SpooledFrame]:
-        """Up to `frames` frames from `offset` on that are not freed. What is damaged is declared and passed over."""
+    def read(self, offset: int, frames: int, *, before: int | None = None) -> list[SpooledFrame]:
+        """Up to `frames` frames from `offset` on (and before `before`) that are not freed.
+
+        What is damaged is declared and passed over.
+        """
         found: list[SpooledFrame] = []
-        while len(found) < frames and offset < self.end:
+        stop = self.end if before is None else min(before, self.end)
+        while len(found) < frames and offset < stop:
             try:
-                more = self._read(offset)
+                more = self._read(offset, bytes_max=min(_READ_BYTES, frames * _FRAME_BYTES_USUAL))
             except DamagedRange as damage:
                 self._give_up_damage(damage)
                 offset = damage.resume
                 continue
-            found += [frame for frame in more if not self._is_freed(frame.offset)]
+            found += [frame for frame in more if frame.offset < stop and not self._is_freed(frame.offset)]
             offset = more[-1].offset + 1
         return found[:frames]
 
@@ -251,10 +256,10 @@ class Spool:
         assert self._log is not None, "the spool is open"
         return self._log
 
-    def _read(self, offset: int) -> list[SpooledFrame]:
+    def _read(self, offset: int, *, bytes_max: int = _READ_BYTES) -> list[SpooledFrame]:
         """Some frames from `offset` on, which is below the end."""
         assert self._reader is not None, "the spool is open"
-        records = self._reader.read(offset, bytes_max=_READ_BYTES)
+        records = self._reader.read(offset, bytes_max=bytes_max)
         return [read_frame(record) for record in records]
 
     def _take_in(self, offset: int) -> None:

@@ -1,8 +1,9 @@
 """Sends what the spool holds to the hub and takes its commands and requests: a shell around `UplinkWindow` and `Link`.
 
-Over each new connection: the manifest, the birth message, the account, what was said last about commands, then frames
-from the oldest on. A frame is freed when its PUBACK comes, and not before. A frame that names another manifest than the
-last one sent gets its manifest sent before it. Birth and account are acknowledged before the first frame goes out: a
+Over each new connection: the manifest, the birth message, the account, what was said last about commands, then frames:
+live ones first, the backlog from the oldest on. A frame is freed when its PUBACK comes, or behind a broker when the hub
+tells that it has committed it, and not before. A manifest goes out before the first frame that names it. Birth and
+account are acknowledged before the first frame goes out: a
 hub that has numbers which this device would use again says so by then, and numbering starts anew.
 """
 
@@ -22,6 +23,7 @@ from edge.backoff import Backoff
 from edge.command_runner import CommandRunner
 from edge.inbox_entry import JsonObject
 from edge.link import Link, LinkDownError, Message, PublishRefusedError, VersionRefusedError
+from edge.pace import Pace
 from edge.recorder import Recorder
 from edge.settings import EdgeSettings
 from edge.spooled import SpooledFrame
@@ -32,11 +34,16 @@ from edge.waiting import wait_at_most
 from streams import names
 from streams.clock import Clock
 from streams.errors import PenstockError
+from streams.sequences import SequenceSet
 
 _log = logging.getLogger(__name__)
 
 _CONTENDED_S_MAX = 60.0
 """Longest pause at least, when another agent takes the session again and again."""
+
+
+_COMMIT_TIMEOUT_S_MAX = 3600.0
+"""A hub that is away for days behind its broker is not sent everything again each minute."""
 
 
 class Uplink:
@@ -70,9 +77,17 @@ class Uplink:
         self._new_epoch: asyncio.Task[None] | None = None
         self._version = int(MQTTProtocolVersion.MQTTv5)
         self._link: Link | None = None
-        self._manifest_sent = -1
+        self._manifests_sent: set[int] = set()
+        """Manifests that this connection has carried: backlog and live frames may name different ones in turn."""
         self._changed = asyncio.Event()
         self._requests: set[asyncio.Task[Any]] = set()
+        self._addresses = settings.addresses
+        self._at = 0
+        """Which of the addresses is tried, or connected."""
+        self._pace = Pace(settings.link.backlog_bytes_per_s)
+        self._hub_tells = False
+        """Whether a hub has told on this connection how far it has committed."""
+        self._commit_timeout_s = settings.link.commit_timeout_s
         self._reason = ""
         self.commands: CommandRunner | None = None
         """Set before `run`: takes commands and is asked for what the hub has not heard."""
@@ -102,6 +117,9 @@ class Uplink:
                 link = await self._connect()
             except LinkDownError as error:
                 self._tell(f"no connection to {self._where}: {error}")
+                self._at = (self._at + 1) % len(self._addresses)
+                if self._at:
+                    continue  # there is another hub to try, before any pause
             else:
                 try:
                     await self._serve(link, stop)
@@ -110,6 +128,7 @@ class Uplink:
                 finally:
                     link.abort("given up")
                     self._link = None
+                    self._at = 0
             await wait_at_most(stop, self._pause_s(taken_over=link is not None and link.taken_over))
 
     def _pause_s(self, *, taken_over: bool) -> float:
@@ -131,12 +150,19 @@ class Uplink:
 
     @property
     def _where(self) -> str:
-        return f"{self._settings.hub_host}:{self._settings.hub_port}"
+        host, port = self._addresses[self._at]
+        return f"{host}:{port}"
 
     async def _connect(self) -> Link:
         will = (self._topic(names.STATE), _json({"online": False, "boot": self._storage.identity.boot}))
-        link = Link(self._settings, version=self._version, will=will, on_message=self._on_message)
-        self._link = link
+        link = Link(
+            self._settings,
+            version=self._version,
+            address=self._addresses[self._at],
+            will=will,
+            on_message=self._on_message,
+        )
+        self._link, self._hub_tells = link, False
         try:
             await link.connect()
         except VersionRefusedError:
@@ -151,9 +177,8 @@ class Uplink:
 
     async def _serve(self, link: Link, stop: asyncio.Event) -> None:
         spool = self._storage.spool
-        self._window.on_connected(oldest=spool.oldest, inflight_max=link.inflight_max)
-        self._manifest_sent = -1
-        await link.subscribe(self._topic(names.COMMAND), self._topic(names.REQUESTS))
+        self._manifests_sent.clear()
+        await link.subscribe(*(self._topic(each) for each in (names.COMMAND, names.REQUESTS, names.COMMITTED)))
         self._send_manifest(link, self._storage.manifest.number, self._storage.manifest.payload)
         born = link.publish(self._topic(names.STATE), self._birth())
         born.add_done_callback(_look_at)
@@ -163,6 +188,7 @@ class Uplink:
             self.send_result(step)
         self._backoff.reset()
         self._tell(f"connected to {self._where}", level=logging.INFO)
+        self._window.on_connected(oldest=spool.oldest, end=spool.end, inflight_max=link.inflight_max)
         self._recorder.on_connected()
         accounts = asyncio.create_task(self._accounts(link), name="accounts")
         try:
@@ -188,15 +214,16 @@ class Uplink:
                 deadline_ns = deadline_ns or now_ns + round(self._settings.stop_timeout_s * 1e9)
                 if spool.frames == 0 or now_ns >= deadline_ns:
                     return
-            wanted = self._window.wanted(oldest=spool.oldest, end=spool.end)
+            wait_s = self._pace.wait_s(self._clock.monotonic_ns())
+            wanted = self._window.wanted(oldest=spool.oldest, end=spool.end, with_backlog=wait_s == 0)
             if wanted is None:
-                await self._wait(link, stop)
+                await self._wait(link, stop, wait_s)
                 continue
-            frames = await self._recorder.in_disk_order(functools.partial(spool.read, *wanted))
+            read = functools.partial(spool.read, *wanted, before=wanted.offset + wanted.frames)
+            frames = await self._recorder.in_disk_order(read)
             for frame in frames:
                 await self._send_frame(link, frame)
-            if not frames:  # damaged on disk, and declared
-                await self._wait(link, stop)
+            self._window.on_passed_over(wanted, len(frames))  # damaged on disk, and declared
 
     async def _acknowledged(self, link: Link, sent: asyncio.Future[None] | None) -> None:
         """Wait for the PUBACK. LinkDownError when the connection ends, or it takes too long."""
@@ -211,24 +238,30 @@ class Uplink:
         except TimeoutError:
             raise LinkDownError(f"a message was not acknowledged within {limit_s:g} s") from None
 
-    async def _wait(self, link: Link, stop: asyncio.Event) -> None:
-        """Until something happens; with a limit, for the time-outs."""
+    async def _wait(self, link: Link, stop: asyncio.Event, pause_s: float) -> None:
+        """Until something happens, or the backlog's pace lets more go; with a limit, for the time-outs."""
         waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._changed.wait()), link.ended]
         if not stop.is_set():
             waits.append(asyncio.ensure_future(stop.wait()))
         try:
-            await asyncio.wait(waits, timeout=0.2 if stop.is_set() else 5.0, return_when=asyncio.FIRST_COMPLETED)
+            limit_s = min(pause_s or 5.0, 0.2 if stop.is_set() else 5.0)
+            await asyncio.wait(waits, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for each in waits:
                 if each is not link.ended:
                     each.cancel()
 
     async def _send_frame(self, link: Link, frame: SpooledFrame) -> None:
-        if frame.manifest != self._manifest_sent:
+        if frame.manifest not in self._manifests_sent:
             payload = await self._recorder.in_disk_order(lambda: self._storage.shelf.get(frame.manifest))
             if payload is not None:
                 self._send_manifest(link, frame.manifest, payload)
-        self._window.on_sent(frame, self._clock.monotonic_ns())
+                present = self._storage.manifest
+                self._send_manifest(link, present.number, present.payload)  # the last one is what the device has now
+        now_ns = self._clock.monotonic_ns()
+        if self._window.is_backlog(frame.offset):
+            self._pace.on_sent(frame.size, now_ns)
+        self._window.on_sent(frame, now_ns)
         sent = link.publish(self._topic(names.FRAMES), frame.payload)
         sent.add_done_callback(lambda done: self._on_answer(link, frame.offset, done.exception()))
 
@@ -237,15 +270,48 @@ class Uplink:
             return
         if isinstance(error, PublishRefusedError):
             link.abort(str(error))  # it stays in the spool and is tried again after a pause
+        elif error is None and not self._puback_frees(link):
+            self._window.on_taken(offset)
         elif error is None and (frame := self._window.on_acknowledged(offset)) is not None:
             self._storage.spool.acknowledge(frame)
         self._changed.set()
+
+    def _puback_frees(self, link: Link) -> bool:
+        """Whether a PUBACK means that the hub has it on disk."""
+        chosen = self._settings.link.freed_by
+        if chosen != "auto":
+            return chosen == "puback"
+        return not self._hub_tells if link.is_hub is None else link.is_hub
+
+    def _on_committed(self, payload: bytes) -> None:
+        """The hub, behind a broker, tells what it has on disk."""
+        try:
+            told = json.loads(payload)["committed"]
+            received = {int(each["epoch"]): SequenceSet(each["received"]) for each in told}
+        except (ValueError, KeyError, TypeError, RecursionError):
+            _log.warning("what the hub says of its commits is passed over: %r", payload[:80])
+            return
+        self._hub_tells = True
+        nothing = SequenceSet()
+        freed = self._window.on_committed(
+            lambda frame: received.get(frame.epoch, nothing).contains(frame.first, frame.stop)
+        )
+        for frame in freed:
+            self._storage.spool.acknowledge(frame)
+        if freed:
+            self._commit_timeout_s = self._settings.link.commit_timeout_s
+            self._changed.set()
 
     def _check_acknowledgements(self, link: Link) -> None:
         since_ns = self._window.waiting_since_ns()
         if since_ns is not None and self._clock.monotonic_ns() - since_ns > self._settings.link.ack_timeout_s * 1e9:
             link.abort("overdue PUBACK")
             raise LinkDownError(f"a frame was not acknowledged within {self._settings.link.ack_timeout_s:g} s")
+        since_ns, limit_s = self._window.uncommitted_since_ns(), self._commit_timeout_s
+        if since_ns is not None and self._clock.monotonic_ns() - since_ns > limit_s * 1e9:
+            self._commit_timeout_s = min(_COMMIT_TIMEOUT_S_MAX, limit_s * 2)
+            link.abort("not committed")
+            raise LinkDownError(f"the broker took frames that the hub has not committed within {limit_s:g} s")
 
     async def _say_goodbye(self, link: Link) -> None:
         """A clean stop: the last account, and the will's payload by our own hand."""
@@ -259,7 +325,7 @@ class Uplink:
     # -- what is sent beside frames ----------------------------------------------------------------------------------
 
     def _send_manifest(self, link: Link, number: int, payload: bytes) -> None:
-        self._manifest_sent = number
+        self._manifests_sent.add(number)
         link.publish(self._topic(names.MANIFEST), payload).add_done_callback(_look_at)
 
     def _birth(self) -> bytes:
@@ -298,7 +364,9 @@ class Uplink:
         if place is not None and place.channel == names.COMMAND and self.commands is not None:
             self.commands.on_message(message.payload, lambda: link.acknowledge(message))
             return
-        if place is not None and place.channel == names.REQUESTS:
+        if place is not None and place.channel == names.COMMITTED:
+            self._on_committed(message.payload)
+        elif place is not None and place.channel == names.REQUESTS:
             self._answer(link, message.payload)
         else:
             _log.warning("a message on %s is passed over", message.topic)

@@ -37,6 +37,7 @@ from hub.session_entries import (
 )
 from hub.subscriptions import TOPIC_LEVELS_MAX, Held, SubscriptionTree, parse_filter
 from hub.system_topics import system_topics
+from streams import names
 from streams.clock import Clock
 from streams.mqtt import (
     Connack,
@@ -786,6 +787,7 @@ class Broker:
         connection.receive_maximum = properties[Property.RECEIVE_MAXIMUM] = self._receive_maximum()
         properties[Property.MAXIMUM_PACKET_SIZE] = settings.packet_bytes_max
         properties[Property.TOPIC_ALIAS_MAXIMUM] = settings.topic_alias_maximum
+        properties[Property.USER_PROPERTY] = [names.HUB_PROPERTY]
 
     def _receive_maximum(self) -> int:
         """Smaller the more waits for the disk: a hub that falls behind lets its clients send less at once."""

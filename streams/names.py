@@ -33,6 +33,8 @@ UPSTREAM = frozenset({FRAMES, MANIFEST, STATE, ACCOUNT, RESULTS}) | TRANSLATED
 # hub -> device
 COMMAND = "commands"
 REQUESTS = "requests"
+HUB_PROPERTY = ("penstock", "hub")
+"""User property of the CONNACK of the hub's own gateway: its PUBACK means on disk."""
 COMMITTED = "committed"
 DOWNSTREAM = frozenset({COMMAND, REQUESTS, COMMITTED})
 

@@ -11,6 +11,8 @@ import dataclasses
 import struct
 from collections.abc import AsyncIterator, Callable
 
+from streams.names import HUB_PROPERTY
+
 
 @dataclasses.dataclass(slots=True)
 class Published:
@@ -34,6 +36,8 @@ class Broker:
         self.close_on_wrong_version = False
         self.answers_connect = True
         self.receive_maximum: int | None = None
+        self.is_hub = True
+        """Whether it says that it is the hub's own gateway (MQTT 5)."""
         self.puback: Callable[[Published], int | None] = lambda message: 0
         self.published: list[Published] = []
         self.acknowledged: list[int] = []
@@ -93,7 +97,7 @@ class Broker:
         elif kind == 4:
             self.acknowledged.append(struct.unpack_from(">H", body)[0])
         elif kind == 8:
-            self.raw(0x90, body[:2] + (b"\0" if self._version == 5 else b"") + b"\1\1")
+            self.raw(0x90, body[:2] + (b"\0" if self._version == 5 else b"") + b"\1" * 3)
         elif kind == 12:
             self.raw(0xD0, b"")
         elif kind == 14:
@@ -112,6 +116,8 @@ class Broker:
                 self.raw(0x20, b"\0\x84\0" if version == 5 else b"\0\1")
             return
         properties = b"" if self.receive_maximum is None else b"\x21" + struct.pack(">H", self.receive_maximum)
+        if self.is_hub:
+            properties += b"\x26" + b"".join(struct.pack(">H", len(each)) + each.encode() for each in HUB_PROPERTY)
         self.raw(0x20, b"\0\0" + (bytes([len(properties)]) + properties if version == 5 else b""))
 
     def _publish(self, body: bytes) -> None:
