@@ -25,14 +25,13 @@ from hub.authority import DefaultAuthority
 from hub.fast_loop import fast_loop, tune
 from hub.gateway import Gateway
 from hub.gateway_settings import GatewaySettings
-from hub.intake import Client, Message, OnTaken, Place
+from hub.intake import Client, Message, OnTaken
 from hub.journal import Journal
 from hub.projections import Projections
 from hub.session_log import SessionLog
 from streams.clock import SystemClock
 from streams.files import DiskFile, DiskFiles
 from streams.log import EventLog, LogSettings
-from streams.log.run_compiled import Run
 from streams.names import COMMAND, FRAMES, RESULTS, SESSIONS, STATE, TELEMETRY, topic
 from streams.record import NewRecord
 
@@ -63,13 +62,6 @@ class LogIntake:
         else:
             records = [NewRecord(key, message.payload, time_ms) for message in messages]
         self._journal.append_unfolded(TELEMETRY, records, on_taken)
-
-    def place(self, client: Client, topic: str) -> Place | None:
-        key = client.client_id.encode()
-        return Place(TELEMETRY, 0, key) if topic.endswith(f"/{FRAMES}") else None
-
-    def take_run(self, stream: str, partition: int, run: Run, on_taken: OnTaken) -> None:
-        self._journal.append_run(stream, partition, run, on_taken, folded=False)
 
     def connected(self, client: Client) -> None: ...
 
@@ -128,7 +120,6 @@ async def serve(directory: Path, sync_s: float) -> None:
         authority=DefaultAuthority(settings),
         clock=clock,
         memory=SessionLog(journal, clock),
-        runs=intake,
     )
     await gateway.start()
     print(gateway.port, flush=True)

@@ -44,20 +44,16 @@ def run() -> Iterator[Line]:
     """The figures of the log."""
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name:
         root = Path(name)
-        yield from _append(root)
+        yield _append(root)
         yield _durable(root)
         yield from _read(root)
         yield _recover(root)
 
 
 def opened(
-    directory: Path,
-    on_commit: Callable[[Sequence[Appended]], None] | None = None,
-    *,
-    commit_interval_ms: float = 0.0,
-    chain: bool = False,
+    directory: Path, on_commit: Callable[[Sequence[Appended]], None] | None = None, *, commit_interval_ms: float = 0.0
 ) -> EventLog:
-    settings = LogSettings(commit_interval_ms=commit_interval_ms, chain=chain)
+    settings = LogSettings(commit_interval_ms=commit_interval_ms)
     return EventLog.open(
         directory, {STREAM: settings}, files=DiskFiles(), clock=SystemClock(), on_commit=on_commit, owner="benchmark"
     )
@@ -79,26 +75,20 @@ def removed(directory: Path) -> None:
 # -- appending ---------------------------------------------------------------------------------------------------------
 
 
-def _append(root: Path) -> Iterator[Line]:
-    ours, chained, theirs = [], [], []
+def _append(root: Path) -> Line:
+    ours, theirs = [], []
     for _ in range(RUNS):
         ours.append(_append_ours(root / "append"))
-        chained.append(_append_ours(root / "chained", chain=True))
         theirs.append(_append_sqlite(root / "sqlite"))
     rate, syncs_per_s = max(ours)
-    yield Line(
+    return Line(
         name="log/append/4KiB/5ms", value=rate, unit="MB/s",
         peer=f"SQLite WAL FULL, {ROWS_A_TRANSACTION} rows a transaction", peer_value=max(theirs),
         note=f"{rate * 1e6 / RECORD_BYTES:,.0f} appends/s, {syncs_per_s:.0f} syncs/s",
     )  # fmt: skip
-    yield Line(
-        name="log/append/chained", value=max(chained)[0], unit="MB/s",
-        peer="the same without a hash chain", peer_value=rate,
-        note=f"{max(chained)[0] * 1e6 / RECORD_BYTES:,.0f} appends/s, each batch in the chain",
-    )  # fmt: skip
 
 
-def _append_ours(directory: Path, *, chain: bool = False) -> tuple[float, float]:
+def _append_ours(directory: Path) -> tuple[float, float]:
     """MB/s and syncs/s, from the first append until the last is on disk."""
     durable = rounds = 0
 
@@ -107,7 +97,7 @@ def _append_ours(directory: Path, *, chain: bool = False) -> tuple[float, float]
         durable += len(fates)
         rounds += 1
 
-    log = opened(directory, tell, commit_interval_ms=5.0, chain=chain)
+    log = opened(directory, tell, commit_interval_ms=5.0)
     started, count = time.perf_counter(), 0
     while time.perf_counter() - started < APPEND_S:
         for _ in range(32):

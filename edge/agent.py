@@ -9,36 +9,37 @@ import asyncio
 import logging
 import platform
 import random
+import signal
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from edge.backoff import Backoff
-from edge.clock_error import clock_error_ms
 from edge.clock_quality import system_clock_quality
 from edge.command_runner import CommandRunner
 from edge.commands.command import CommandContext
 from edge.commands.registry import make_commands
 from edge.inbox import Inbox
+from edge.inspection import check, read_once, spool_status
 from edge.manifest import Manifest, make_manifest
-from edge.opening import OpenSensors, open_sensors
+from edge.opening import open_sensors
 from edge.readings import latest_readings
 from edge.recorder import Recorder
-from edge.sampler import Sampler
+from edge.sampler import SampledSensor, Sampler
 from edge.sensors.health import Health, HealthSensor
-from edge.sensors.registry import HOST, make_sensors
-from edge.sensors.sensor import AnySensor, Series
+from edge.sensors.registry import make_sensors
+from edge.sensors.sensor import Sensor
 from edge.settings import EdgeSettings
-from edge.settings_twin import SettingsTwin
 from edge.storage import Storage, open_storage
-from edge.thinning.thinner import Thinner, shown, thinning_of
 from edge.uplink import Uplink
 from edge.version import agent_name
 from edge.waiting import wait_at_most
 from streams.clock import Clock, SystemClock
 from streams.errors import MisuseError, PenstockError
 from streams.files import DirectoryLock, DiskFiles, Files
+
+__all__ = ["Agent", "check", "read_once", "run", "spool_status"]
 
 _log = logging.getLogger(__name__)
 
@@ -57,12 +58,11 @@ class Agent:
         settings: EdgeSettings,
         state: Path,
         *,
-        sensors: Sequence[AnySensor] | None = None,
+        sensors: Sequence[Sensor] | None = None,
         files: Files | None = None,
         clock: Clock | None = None,
         executor: Executor | None = None,
         randomness: random.Random | None = None,
-        twin: SettingsTwin | None = None,
     ) -> None:
         """`sensors` replace those of the settings; `executor` (disk work) may be shared by many agents."""
         self._settings = settings
@@ -72,34 +72,10 @@ class Agent:
         self._executor = executor
         self._randomness = randomness or random.Random()
         self._given = sensors
-        self._opened = OpenSensors()
+        self._sampled: list[SampledSensor] = []
         self._sampler: Sampler | None = None
         self._storage: Storage | None = None
         self._oldest_ms: int | None = None
-        self._twin = twin
-        self._uplink: Uplink | None = None
-        self.on_trial = False
-        """Whether its settings may be taken back yet; the keeper's note."""
-        self.restart_wanted = asyncio.Event()
-        """Set when a command asked for a restart; whoever runs the agent sees to it."""
-        self.sampling = asyncio.Event()
-        """Set when the state directory is this agent's and its sensors are read."""
-
-    @property
-    def settings(self) -> EdgeSettings:
-        return self._settings
-
-    @property
-    def reached_hub(self) -> bool:
-        """Whether the hub has answered this agent's birth."""
-        return self._uplink is not None and self._uplink.reached
-
-    def failing(self) -> dict[str, str]:
-        """Sensors, or single series, that give nothing at present, and why; also those that are not there at all."""
-        asked_for = [] if self._given is not None else [each for each in self._settings.sensors if each.kind != HOST]
-        names = {each.name for each in make_sensors(asked_for)}
-        absent = names - {each.sensor for each in self._opened.channels}
-        return dict.fromkeys(sorted(absent), "this device does not have it") | self._opened.failing()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; then seal, send what can be sent within the stop time-out, and say goodbye.
@@ -116,22 +92,16 @@ class Agent:
             lock.release()
 
     async def _run(self, stop: asyncio.Event, executor: Executor | None) -> None:
-        self._opened = await open_sensors(self._sensors(), self._settings, self._clock, self._randomness)
-        recorder = Recorder(
-            self._settings,
-            clock=self._clock,
-            executor=executor,
-            clock_quality=system_clock_quality,
-            thinner=Thinner(self._numbered(), self._settings.thinning),
-        )
+        self._sampled = await open_sensors(self._sensors(), self._settings, self._clock)
+        recorder = Recorder(self._settings, clock=self._clock, executor=executor, clock_quality=system_clock_quality)
         self._sampler = Sampler(
-            self._opened.sampled,
+            self._sampled,
             clock=self._clock,
             record=recorder.record,
+            read_timeout_s=self._settings.read_timeout_s,
             time_step_us=self._settings.time_step_us,
         )
-        sampling = asyncio.create_task(self._run_sensors(self._sampler, recorder, stop), name="sensors")
-        self.sampling.set()
+        sampling = asyncio.create_task(self._sampler.run(stop), name="sampler")
         try:
             if (storage := await self._open_storage(recorder, stop)) is None:
                 return
@@ -139,15 +109,10 @@ class Agent:
             try:
                 await self._serve(storage, recorder, sampling, executor, stop)
             finally:
-                await end(sampling)  # sources stop first, whatever it was that ended us
+                await _end(sampling)  # sources stop first, whatever it was that ended us
                 await recorder.in_disk_order(storage.close)
         finally:
-            await end(sampling)
-
-    async def _run_sensors(self, sampler: Sampler, recorder: Recorder, stop: asyncio.Event) -> None:
-        fed = self._opened.fed
-        feeding = [each.run(stop, record=recorder.record, declare=recorder.overflowed) for each in fed]
-        await asyncio.gather(sampler.run(stop), *feeding)
+            await _end(sampling)
 
     async def _serve(
         self,
@@ -160,8 +125,6 @@ class Agent:
         uplink = Uplink(self._settings, storage, recorder, clock=self._clock, randomness=self._randomness)
         commands = self._commands(uplink, executor)
         uplink.commands = commands
-        uplink.twin = self._twin
-        self._uplink = uplink
         recorder.on_sealed = uplink.on_sealed
         recorder.start(storage)
         sealed = asyncio.Event()
@@ -179,29 +142,20 @@ class Agent:
             sealed.set()
             await asyncio.wait([sending], timeout=self._settings.stop_timeout_s + 2.0)
         finally:
-            await end(sampling, recording, sending, *others)
+            await _end(sampling, recording, sending, *others)
             await commands.close()
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
-    def _sensors(self) -> list[AnySensor]:
-        if self._given is not None:
-            sensors = list(self._given)
-        else:
-            sensors = make_sensors(self._settings.sensors, read_timeout_s=self._settings.read_timeout_s)
+    def _sensors(self) -> list[Sensor]:
+        sensors = list(self._given) if self._given is not None else make_sensors(self._settings.sensors)
         if self._settings.health_interval_s > 0:
             sensors.append(HealthSensor(self._settings.health_interval_s, self._health))
         return sensors
 
     def _manifest(self) -> Manifest:
-        numbered = self._numbered()
-        chosen = {number: thinning_of(series, self._settings.thinning) for number, series in numbered}
-        thinned = {number: shown(each) for number, each in chosen.items() if each is not None}
-        labels = self._settings.labels
-        return make_manifest(numbered, model=self._model(), agent=agent_name(), labels=labels, thinned=thinned)
-
-    def _numbered(self) -> list[tuple[int, Series]]:
-        return [pair for each in self._opened.channels for pair in zip(each.numbers, each.series)]
+        numbered = [pair for each in self._sampled for pair in zip(each.numbers, each.series)]
+        return make_manifest(numbered, model=self._model(), agent=agent_name(), labels=self._settings.labels)
 
     def _model(self) -> str:
         if self._settings.model:
@@ -218,8 +172,7 @@ class Agent:
             agent=agent_name(),
             model=self._model(),
             uptime_s=lambda: (self._clock.monotonic_ns() - started_ns) / 1e9,
-            readings=lambda: latest_readings(self._opened.channels),
-            state=self._state,
+            readings=lambda: latest_readings(self._sampled),
         )
         inbox = Inbox(
             self._state / "inbox", files=self._files, clock=self._clock, kept_max=self._settings.commands_kept_max
@@ -227,14 +180,11 @@ class Agent:
         return CommandRunner(
             self._settings,
             inbox,
-            make_commands(self._settings),
+            make_commands(),
             context,
             clock=self._clock,
             executor=executor,
             send=uplink.send_result,
-            restart=self.restart_wanted.set,
-            uncertainty_ms=clock_error_ms,
-            upload=uplink.upload,
         )
 
     async def _open_storage(self, recorder: Recorder, stop: asyncio.Event) -> Storage | None:
@@ -288,9 +238,6 @@ class Agent:
             queue_age_s=max(0, now_ms - self._oldest_ms) / 1000 if self._oldest_ms is not None else 0.0,
             dropped=spool.dropped(self._storage.identity.epoch),
             missed_ticks=self._sampler.missed,
-            overflowed=self._opened.overflowed(),
-            not_understood=sum(each.inlet.not_understood_count for each in self._opened.fed),
-            failing=self._opened.failing(),
         )
 
 
@@ -308,8 +255,32 @@ async def _first_failure(tasks: Sequence[asyncio.Task[None]], stop: asyncio.Even
         stopped.cancel()
 
 
-async def end(*tasks: asyncio.Task[None]) -> None:
-    """Cancel tasks and wait until they have ended; what they raise is lost."""
+async def _end(*tasks: asyncio.Task[None]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def run(settings: EdgeSettings, state: Path) -> int:
+    """Run one agent until a signal: the first drains, the second forces. Returns the exit status."""
+    return asyncio.run(_run_until_signal(Agent(settings, state)))
+
+
+async def _run_until_signal(agent: Agent) -> int:
+    stop = asyncio.Event()
+    task = asyncio.create_task(agent.run(stop), name="agent")
+
+    def on_signal() -> None:
+        if stop.is_set():
+            _log.warning("second signal: stopping at once; what is not sent stays in the spool")
+            task.cancel()
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)
+    try:
+        await task
+    except asyncio.CancelledError:
+        return 1
+    return 0

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import contextlib
-import dataclasses
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 from edge.commands.command import Command, CommandContext
-from edge.deadline import refusal
 from edge.inbox import Inbox
 from edge.inbox_entry import InboxEntry, JsonObject, parse_command
 from edge.settings import EdgeSettings
@@ -31,7 +28,6 @@ WAITING_MAX = 100
 
 _DISK_RETRY_S = 2.0
 _ERROR_LENGTH_MAX = 500
-_PROGRESS_NS_MIN = 1_000_000_000
 INTERRUPTED = "the agent was stopped while the command ran; it may have taken effect"
 
 
@@ -48,18 +44,7 @@ class CommandRunner:
         clock: Clock,
         executor: Executor | None,
         send: Callable[[JsonObject], None],
-        restart: Callable[[], None] = lambda: None,
-        uncertainty_ms: Callable[[], int] = lambda: 0,
-        upload: Callable[[str, bytes], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
-        """`restart` is called when a command wants it; `uncertainty_ms` says how far the clock may be off."""
-        self._upload = upload
-        self._restart = restart
-        self._uncertainty_ms = uncertainty_ms
-        self._restart_wanted = False
-        self._running = 0
-        self._arrived_ns: dict[str, int] = {}
-        self._progress_ns: dict[str, int] = {}
         self._settings = settings
         self._inbox = inbox
         self._commands = commands
@@ -75,10 +60,7 @@ class CommandRunner:
     async def open(self) -> None:
         """Take up what an earlier start left: what was accepted runs now, what was running has failed."""
         for entry in await self._blocking(self._inbox.open):
-            self._arrived_ns[entry.key] = self._clock.monotonic_ns()
-            if entry.ended:
-                self._report(entry.last)
-            elif entry.state == "running":
+            if entry.state == "running":
                 await self._step(entry, "failed", error=INTERRUPTED)
             else:
                 self._report(entry.last)
@@ -96,9 +78,6 @@ class CommandRunner:
         """The hub has acknowledged this step."""
         if self._unreported.get(step["key"]) is step:
             del self._unreported[step["key"]]
-            entry = self._inbox.get(step["key"])
-            if entry is not None and entry.ended and entry.last is step and not entry.told:
-                self._start(self._told(entry))
 
     async def close(self) -> None:
         """Stop. What still runs is left to its thread; the next start calls it failed."""
@@ -107,12 +86,6 @@ class CommandRunner:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         async with self._disk:
             self._inbox.close()
-        for command in self._commands.values():
-            if (end := getattr(command, "close", None)) is not None:
-                try:
-                    end()
-                except Exception as error:  # a plug-in may raise anything
-                    _log.error("command %s cannot be closed: %s", command.name, error)
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -128,7 +101,6 @@ class CommandRunner:
             _log.warning("a command is passed over: %s", error)
             acknowledge()
             return
-        self._arrived_ns.setdefault(asked.key, self._clock.monotonic_ns())
         seen = self._inbox.get(asked.key)
         entry, is_new = (seen, False) if seen is not None else await self._accept(asked, payload)
         acknowledge()
@@ -146,8 +118,8 @@ class CommandRunner:
         return await self._until_written(write)
 
     def _judge(self, asked: InboxEntry) -> tuple[str, JsonObject]:
-        if (late := self._late(asked)) is not None:
-            return "expired", {"error": late}
+        if self._now_ms() >= asked.deadline_ms:
+            return "expired", {}
         command = self._commands.get(asked.name)
         if command is None:
             known = ", ".join(sorted(self._commands))
@@ -162,85 +134,23 @@ class CommandRunner:
 
     async def _run(self, entry: InboxEntry) -> None:
         async with self._slots:
-            if (late := self._late(entry)) is not None:
-                await self._step(entry, "expired", error=late)
+            if self._now_ms() >= entry.deadline_ms:
+                await self._step(entry, "expired")
                 return
             command = self._commands.get(entry.name)
             if command is None:  # accepted by an earlier start that knew it
                 await self._step(entry, "rejected", error=f"this device knows no command {entry.name!r} any more")
                 return
-            if entry.guard is not None:
-                objection = entry.guard.objection(self._context.readings(), self._clock.time_ns())
-                if objection is not None:
-                    await self._step(entry, "rejected", error=objection)
-                    return
             await self._step(entry, "running")
-            self._running += 1
-            try:
-                state, more = await self._call(command, entry)
-                await self._step(entry, state, **more)
-            finally:
-                self._running -= 1
-        if self._restart_wanted and self._running == 0:
-            self._restart()
-
-    def _late(self, entry: InboxEntry) -> str | None:
-        waited_ns = self._clock.monotonic_ns() - self._arrived_ns.get(entry.key, self._clock.monotonic_ns())
-        return refusal(
-            deadline_ms=entry.deadline_ms,
-            created_ms=entry.created_ms,
-            now_ms=self._now_ms(),
-            waited_ms=waited_ns // 1_000_000,
-            uncertainty_ms=self._uncertainty_ms(),
-        )
-
-    def _want_restart(self) -> None:
-        self._restart_wanted = True
-
-    def _on_progress(self, entry: InboxEntry, share: float) -> None:
-        now_ns = self._clock.monotonic_ns()
-        last_ns = self._progress_ns.get(entry.key)
-        if entry.ended or (last_ns is not None and now_ns - last_ns < _PROGRESS_NS_MIN):
-            return
-        self._progress_ns[entry.key] = now_ns
-        self._start(self._progress(entry, round(min(max(share, 0.0), 1.0), 4)))
-
-    async def _progress(self, entry: InboxEntry, share: float) -> None:
-        def write() -> JsonObject | None:
-            return None if entry.ended else self._inbox.step(entry, "running", progress=share)
-
-        step = await self._until_written(write)
-        if step is not None and entry.last is step:
-            self._report(step)
-
-    async def _told(self, entry: InboxEntry) -> None:
-        try:
-            await self._blocking(lambda: self._inbox.told(entry))
-        except OSError as error:
-            _log.warning("the command inbox cannot be written: %s; its last results may be sent again", error)
+            state, more = await self._call(command, entry)
+        await self._step(entry, state, **more)
 
     async def _call(self, command: Command, entry: InboxEntry) -> tuple[str, JsonObject]:
         thread = WorkerThread(f"command {entry.name}")
         timeout_s = self._settings.command_timeout_s
-        loop = asyncio.get_running_loop()
-
-        def progress(share: float) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody listens any more
-                loop.call_soon_threadsafe(self._on_progress, entry, float(share))
-
-        def upload(data: bytes) -> None:
-            if self._upload is None:
-                raise MisuseError("this agent has nowhere to send a file")
-            sending = asyncio.run_coroutine_threadsafe(self._upload(entry.key, data), loop)
-            try:
-                sending.result(timeout_s)
-            finally:
-                sending.cancel()
-
-        context = dataclasses.replace(self._context, progress=progress, restart=self._want_restart, upload=upload)
         try:
             async with asyncio.timeout(timeout_s) as limit:
-                result = await thread.submit(lambda: dict(command.run(entry.arguments, context)))
+                result = await thread.submit(lambda: dict(command.run(entry.arguments, self._context)))
             return "succeeded", {"result": result}
         except Exception as error:  # a plug-in may raise anything
             if limit.expired():
@@ -250,8 +160,6 @@ class CommandRunner:
             return "failed", {"error": _sentence(error)}
         finally:
             thread.close()
-            self._progress_ns.pop(entry.key, None)
-            self._arrived_ns.pop(entry.key, None)
 
     async def _step(self, entry: InboxEntry, state: str, **more: Any) -> None:
         try:

@@ -39,8 +39,7 @@ class Inbox:
         self._good_bytes = 0
 
     def open(self) -> list[InboxEntry]:
-        """Read what an earlier start left; returns the commands that have not ended, or whose end the hub may not have
-        heard, oldest first."""
+        """Read what an earlier start left; returns the commands that have not ended, oldest first."""
         self._files.make_directory(self._path.parent)
         new = not self._files.exists(self._path)
         self._file = self._files.open(self._path, write=True, create=True)
@@ -55,7 +54,7 @@ class Inbox:
             _log.log(level, "%s ends in %d bytes that cannot be read; they are cut", self._path, scan.lost_bytes)
         if scan.later:
             self._rewrite()
-        return [entry for entry in self._entries.values() if not entry.ended or not entry.told]
+        return [entry for entry in self._entries.values() if not entry.ended]
 
     def get(self, key: str) -> InboxEntry | None:
         """The command of that key, if it has been seen."""
@@ -70,11 +69,12 @@ class Inbox:
         entry = parse_command(payload)
         assert entry.key not in self._entries, "asked before whether it has been seen"
         step = entry.next_step(state, self._now_ms(), more)
-        entry.take(step)
-        self._append({"entry": entry.to_json()})
-        self._entries[entry.key] = entry
+        kept = InboxEntry(entry.key, entry.name, entry.arguments, entry.deadline_ms)
+        kept.take(step)
+        self._append({"entry": kept.to_json()})
+        self._entries[entry.key] = kept
         self._forget()
-        return entry
+        return kept
 
     def step(self, entry: InboxEntry, state: str, **more: Any) -> JsonObject:
         """The command went on: returns what to publish, after it is on disk."""
@@ -82,11 +82,6 @@ class Inbox:
         self._append({"step": step})
         entry.take(step)
         return step
-
-    def told(self, entry: InboxEntry) -> None:
-        """The hub knows how it ended. Not synced: to say it again after a power cut does no harm."""
-        self._append({"told": entry.key}, sync=False)
-        entry.told = True
 
     def close(self) -> None:
         if self._file is not None:
@@ -96,14 +91,13 @@ class Inbox:
     def _now_ms(self) -> int:
         return self._clock.time_ns() // 1_000_000
 
-    def _append(self, record: JsonObject, *, sync: bool = True) -> None:
+    def _append(self, record: JsonObject) -> None:
         assert self._file is not None, "the inbox is open"
         data = pack_record(json.dumps(record, allow_nan=False).encode())
         if self._file.size() != self._good_bytes:  # a torn tail, or an append that failed half-way
             self._file.truncate(self._good_bytes)
         self._file.append((data,))
-        if sync:
-            self._file.sync()
+        self._file.sync()
         self._good_bytes += len(data)
         if self._good_bytes > _REWRITE_BYTES and self._good_bytes > 2 * self._live_bytes():
             self._rewrite()
@@ -126,9 +120,6 @@ class Inbox:
             if "entry" in record:
                 entry = InboxEntry.from_json(record["entry"])
                 self._entries[entry.key] = entry
-            elif "told" in record:
-                if (ended := self._entries.get(record["told"])) is not None:
-                    ended.told = True
             elif (seen := self._entries.get(record["step"]["key"])) is not None:
                 seen.take(record["step"])
         except (ValueError, KeyError, TypeError, CorruptError) as error:

@@ -6,7 +6,6 @@ import dataclasses
 import json
 from typing import Any
 
-from edge.guard import Guard, parse_guard
 from streams.errors import CorruptError, JunkError
 
 JsonObject = dict[str, Any]
@@ -26,10 +25,6 @@ class InboxEntry:
     name: str
     arguments: JsonObject
     deadline_ms: int
-    created_ms: int | None = None
-    guard: Guard | None = None
-    told: bool = False
-    """The hub has acknowledged how it ended."""
     step: int = 0
     state: str = ""
     last: JsonObject = dataclasses.field(default_factory=dict)
@@ -48,18 +43,8 @@ class InboxEntry:
         self.step, self.state, self.last = int(step["step"]), str(step["state"]), step
 
     def to_json(self) -> JsonObject:
-        asked: JsonObject = {
-            "key": self.key,
-            "name": self.name,
-            "arguments": self.arguments,
-            "deadline_ms": self.deadline_ms,
-        }
-        if self.created_ms is not None:
-            asked["created_ms"] = self.created_ms
-        if self.guard is not None:
-            asked["guard"] = {"series": self.guard.series, self.guard.sign: self.guard.value}
-            asked["guard"]["within_s"] = self.guard.within_s
-        return {"command": asked, "step": self.last, "told": self.told}
+        asked = {"key": self.key, "name": self.name, "arguments": self.arguments, "deadline_ms": self.deadline_ms}
+        return {"command": asked, "step": self.last}
 
     @classmethod
     def from_json(cls, kept: JsonObject) -> InboxEntry:
@@ -68,7 +53,6 @@ class InboxEntry:
             entry = parse_command(json.dumps(kept["command"]).encode())
             if kept["step"]:
                 entry.take(kept["step"])
-            entry.told = kept.get("told") is True
         except (KeyError, TypeError, ValueError, JunkError) as error:
             raise CorruptError(f"not a command of the inbox: {error}") from None
         return entry
@@ -92,11 +76,4 @@ def parse_command(payload: bytes) -> InboxEntry:
         raise JunkError(f"command {key}: arguments must be an object, not {arguments!r:.80}")
     if not isinstance(deadline_ms, int) or isinstance(deadline_ms, bool):
         raise JunkError(f"command {key}: deadline_ms must be a whole number, not {deadline_ms!r:.80}")
-    created_ms, guard = document.get("created_ms"), document.get("guard")
-    if created_ms is not None and (not isinstance(created_ms, int) or isinstance(created_ms, bool)):
-        raise JunkError(f"command {key}: created_ms must be a whole number, not {created_ms!r:.80}")
-    try:
-        checked = None if guard is None else parse_guard(guard)
-    except JunkError as error:
-        raise JunkError(f"command {key}: {error}") from None
-    return InboxEntry(key, name, arguments, deadline_ms, created_ms, checked)
+    return InboxEntry(key, name, arguments, deadline_ms)

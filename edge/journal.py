@@ -4,9 +4,6 @@ Each tick is appended with a plain write, so that it survives a kill -9 of the a
 power cut. Two files take turns: while what is in one becomes a frame in the spool, new ticks go to the other. A file is
 emptied only after its frame is durable in the spool, and each record carries its sequence number, so that a crash in
 between neither loses nor doubles a reading: what the spool has already is passed over when the journal is read again.
-
-A reading that a thinning holds has no number yet. It is kept too, with the number that is next; whoever switches files
-writes down again, in the new one, what is held. The last one of a series counts, unless a numbered one came after it.
 """
 
 from __future__ import annotations
@@ -25,7 +22,6 @@ from streams.files import File, Files
 NAMES = ("journal.0", "journal.1")
 
 _SEQUENCE = struct.Struct("<Q")
-_HELD = 1 << 63
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -73,14 +69,11 @@ class Journal:
         entries: list[Entry] = []
         torn = 0
         damage: list[str] = []
-        held: list[Entry] = []
-        latest: dict[tuple[int, int], int] = {}
         for path in self._paths:
-            found, lost = _read(path, self._files, sealed_to, damage, held, latest)
+            found, lost = _read(path, self._files, sealed_to, damage)
             entries += found
             torn += lost
         entries.sort(key=lambda entry: (entry.epoch, entry.sequence))
-        entries += _still_held(held, entries, latest, sealed_to)
         return Recovered(entries, torn, damage)
 
     def start(self, *, epoch: int, manifest: int) -> None:
@@ -104,10 +97,6 @@ class Journal:
         file.append((data,))
         self._good_bytes[active] += len(data)
         self._unsynced[active] = True
-
-    def hold(self, sequence: int, tick: Tick) -> None:
-        """Keep readings without numbers; `sequence` is the next number. OSError as `append`."""
-        self.append(sequence | _HELD, tick)
 
     def sync(self) -> None:
         """Return when everything appended so far would survive a power cut. OSError if the disk refuses."""
@@ -142,14 +131,7 @@ class Journal:
         self._open = []
 
 
-def _read(
-    path: Path,
-    files: Files,
-    sealed_to: Callable[[int], int],
-    damage: list[str],
-    held: list[Entry],
-    latest: dict[tuple[int, int], int],
-) -> tuple[list[Entry], int]:
+def _read(path: Path, files: Files, sealed_to: Callable[[int], int], damage: list[str]) -> tuple[list[Entry], int]:
     try:
         file = files.open(path)
     except FileNotFoundError:
@@ -166,42 +148,12 @@ def _read(
     except CorruptError as error:
         damage.append(f"{path} cannot be read: {error}")
         return [], len(data)
-    held += [dataclasses.replace(entry, sequence=entry.sequence - _HELD) for entry in entries if _is_held(entry)]
-    entries = [entry for entry in entries if not _is_held(entry)]
-    later = [entry for entry in later if not _is_held(entry)]
-    for entry in entries:
-        for series in entry.tick.series:
-            latest[epoch, series] = max(latest.get((epoch, series), 0), entry.sequence)
     entries = [entry for entry in entries if entry.sequence >= sealed_to(epoch)]
     follows = max((entry.stop for entry in entries), default=sealed_to(epoch))
     # what was left over from an earlier filling when the power went has lower numbers, and is in the spool
     if any(entry.sequence >= follows for entry in later):
         damage.append(f"{path} is damaged at byte {scan.good_bytes} of {len(data)}, with readings behind the damage")
     return entries, scan.lost_bytes
-
-
-def _is_held(entry: Entry) -> bool:
-    return entry.sequence >= _HELD
-
-
-def _still_held(
-    held: list[Entry], entries: list[Entry], latest: dict[tuple[int, int], int], sealed_to: Callable[[int], int]
-) -> list[Entry]:
-    """What was held at the end, numbered behind all others. `latest` has the last number of each series."""
-    last: dict[int, tuple[Entry, int]] = {}
-    for entry in sorted(held, key=lambda each: (each.epoch, each.sequence)):
-        if entry.sequence >= sealed_to(entry.epoch):  # else it was written down again with a larger one
-            last.update({series: (entry, at) for at, series in enumerate(entry.tick.series)})
-    found: list[Entry] = []
-    for series, (entry, at) in last.items():
-        tick = entry.tick
-        if latest.get((entry.epoch, series), -1) < entry.sequence:  # else a later one was kept in its place
-            stop = max(
-                (each.stop for each in (*entries, *found) if each.epoch == entry.epoch), default=sealed_to(entry.epoch)
-            )
-            one = Tick(tick.time_ns, (series,), (tick.values[at],), (tick.qualities[at],))
-            found.append(Entry(entry.epoch, entry.manifest, stop, one))
-    return found
 
 
 def _head(payloads: list[bytes]) -> tuple[int, int]:

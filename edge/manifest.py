@@ -41,17 +41,12 @@ def number_series(declared: Iterable[Series]) -> list[tuple[int, Series]]:
 
 
 def make_manifest(
-    series: Iterable[tuple[int, Series]],
-    *,
-    model: str,
-    agent: str,
-    labels: Mapping[str, str],
-    thinned: Mapping[int, object] | None = None,
+    series: Iterable[tuple[int, Series]], *, model: str, agent: str, labels: Mapping[str, str]
 ) -> Manifest:
-    """The manifest of numbered series. `thinned` says of each that is thinned how."""
+    """The manifest of numbered series."""
     kept = list(series)
     document = {
-        "series": [{"id": number, **_entry(each), **_thinned(number, thinned)} for number, each in kept],
+        "series": [{"id": number, **_entry(each)} for number, each in kept],
         "device": {"model": model, "agent": agent, "labels": dict(labels)},
     }
     payload = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
@@ -66,10 +61,6 @@ def make_manifest(
 def types_of(payload: bytes) -> dict[int, SeriesType]:
     """The series types that a kept manifest declares."""
     return {int(each["id"]): each["type"] for each in json.loads(payload)["series"]}
-
-
-def _thinned(number: int, thinned: Mapping[int, object] | None) -> dict[str, object]:
-    return {"thinning": thinned[number]} if thinned and number in thinned else {}
 
 
 def _entry(series: Series) -> dict[str, object]:

@@ -6,18 +6,21 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from edge.channels import Channels
+from edge.sampler import SampledSensor
 from edge.sensors.sensor import Value
 from streams.frames import Quality
 
 
-def latest_readings(sensors: Iterable[Channels]) -> dict[str, dict[str, Any]]:
+def latest_readings(sampled: Iterable[SampledSensor]) -> dict[str, dict[str, Any]]:
     """The latest reading of every series that has one, plain JSON."""
     found: dict[str, dict[str, Any]] = {}
-    for each in sensors:
-        for place, (time_ns, value, quality) in each.latest.items():
-            series = each.series[place]
-            found[series.name] = reading(time_ns, value, series.unit, Quality(quality))
+    for each in sampled:
+        tick = each.latest
+        if tick is None:
+            continue
+        series = dict(zip(each.numbers, each.series))
+        for number, value, quality in zip(tick.series, tick.values, tick.qualities):
+            found[series[number].name] = reading(tick.time_ns, value, series[number].unit, Quality(quality))
     return found
 
 

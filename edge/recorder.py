@@ -18,7 +18,6 @@ from typing import TypeVar
 from edge.batcher import WEIGHT_MAX, Batch
 from edge.settings import EdgeSettings
 from edge.storage import Storage
-from edge.thinning.thinner import Counts, Thinner
 from edge.tick import Tick
 from streams.clock import Clock
 from streams.errors import MisuseError, PenstockError
@@ -28,7 +27,6 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 DISK_FULL = "disk full"
-OVERFLOW = "came faster than they could be taken"
 NOT_A_FRAME = "could not be written as a frame"
 _TICK_WEIGHT_MAX = WEIGHT_MAX // 4
 _RETRY_S = 1.0
@@ -45,20 +43,17 @@ class Recorder:
         clock: Clock,
         executor: Executor | None,
         clock_quality: Callable[[], ClockQuality],
-        thinner: Thinner | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._executor = executor
         self._clock_quality = clock_quality
-        self._thinner = thinner or Thinner()
         self._storage: Storage | None = None
         self._waiting: collections.deque[Tick] = collections.deque()
         self._waiting_readings = 0
         self._given_up = 0
-        self._overflowed = 0
         self._active = Batch(0)
-        self._sealing: tuple[Batch, int, Counts] | None = None
+        self._sealing: tuple[Batch, int] | None = None
         self._changed = asyncio.Event()
         self._disk = asyncio.Lock()
         self._sync = asyncio.Lock()
@@ -95,21 +90,15 @@ class Recorder:
         self._storage = storage
         self._active = Batch(storage.spool.sealed_to(storage.identity.epoch))
         self._flush()
-        self._journal_held(self._thinner.held())
 
     def record(self, tick: Tick) -> None:
-        """Take a tick, and thin it. Never blocks longer than a plain write, never fails."""
-        for kept in self._thinner.take(tick):
-            self._wait_for_number(kept)
+        """Take a tick. Never blocks longer than a plain write, never fails."""
+        for part in tick.split(_TICK_WEIGHT_MAX):
+            self._waiting.append(part)
+            self._waiting_readings += part.count
         self._flush()
-        self._journal_held(self._thinner.newly_held())
         while self._waiting_readings > self._settings.memory_readings_max:
             self._give_up_oldest()
-
-    def overflowed(self, readings: int) -> None:
-        """So many readings were dropped before they came here: they get numbers, and are declared."""
-        self._overflowed += readings
-        self._changed.set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Sync the journal and seal frames as they fall due, until `stop`; then seal what there is."""
@@ -136,14 +125,9 @@ class Recorder:
     async def seal_all(self) -> None:
         """Seal everything that can be sealed, once; what cannot stays in the journal."""
         await self._begin_epoch()
-        for tick in self._thinner.flush():
-            self._wait_for_number(tick)
-        for _ in range(6):  # what was being sealed, what is given up or overflowed, what waited, what that made
+        for _ in range(4):  # what was being sealed, what is given up, what waited, what that made
             self._flush()
-            if self._storage is None:
-                return
-            if not (self._active.count or self._sealing or self._given_up or self._overflowed or self._waiting):
-                self._storage.spool.count_unnumbered(self._storage.identity.epoch, self._thinner.take_counts())
+            if self._storage is None or not (self._active.count or self._sealing or self._given_up or self._waiting):
                 return
             if not await self._seal():
                 return
@@ -188,7 +172,7 @@ class Recorder:
         due = self._active.is_due(
             self._clock.monotonic_ns(), rows_max=self._settings.frame_readings_max, age_ns_max=age_ns_max
         )
-        return due or self._sealing is not None or self._given_up > 0 or self._overflowed > 0
+        return due or self._sealing is not None or self._given_up > 0
 
     def _pause_s(self) -> float:
         if self._active.started_ns is None:
@@ -201,24 +185,6 @@ class Recorder:
         if self._unsynced_since_ns is None:
             return 3600.0
         return self._settings.commit_interval_s - (self._clock.monotonic_ns() - self._unsynced_since_ns) / 1e9
-
-    def _wait_for_number(self, tick: Tick) -> None:
-        for part in tick.split(_TICK_WEIGHT_MAX):
-            self._waiting.append(part)
-            self._waiting_readings += part.count
-
-    def _journal_held(self, ticks: list[Tick]) -> None:
-        """Write down what is held and has no number, so that a kill does not take it."""
-        if self._storage is None or not ticks:
-            return
-        try:
-            for tick in ticks:
-                self._storage.journal.hold(self._active.stop, tick)
-        except OSError as error:
-            self._disk_failed(error)
-        if self._unsynced_since_ns is None:
-            self._unsynced_since_ns = self._clock.monotonic_ns()
-            self._changed.set()
 
     def _flush(self) -> None:
         """Move what waits into the journal, as far as the disk takes it and the batch has room."""
@@ -242,12 +208,7 @@ class Recorder:
                 self._changed.set()
 
     def _may_number(self) -> bool:
-        return (
-            not self._given_up
-            and not self._overflowed
-            and self._active.weight < WEIGHT_MAX
-            and self._epoch_above is None
-        )
+        return not self._given_up and self._active.weight < WEIGHT_MAX and self._epoch_above is None
 
     def _give_up_oldest(self) -> None:
         tick = self._waiting.popleft()
@@ -267,22 +228,15 @@ class Recorder:
         try:
             async with self._disk:
                 if self._sealing is None and self._active.count:
-                    self._sealing = (self._active, storage.journal.switch(), self._thinner.take_counts())
+                    self._sealing = (self._active, storage.journal.switch())
                     self._active = Batch(self._active.stop)
-                    self._journal_held(self._thinner.held())
                 if self._sealing is not None:
-                    batch, file, counts = self._sealing
-                    await self._in_thread(lambda: self._append(storage, batch, counts))
+                    batch, file = self._sealing
+                    await self._in_thread(lambda: self._append(storage, batch))
                     storage.journal.clear(file)
                     self._sealing = None
                 elif self._given_up and self._epoch_above is None:
-                    count = self._given_up
-                    await self._declare(storage, count, DISK_FULL)
-                    self._given_up -= count
-                elif self._overflowed and self._epoch_above is None:
-                    count = self._overflowed
-                    await self._declare(storage, count, OVERFLOW)
-                    self._overflowed -= count
+                    await self._declare(storage, self._given_up)
         except (OSError, PenstockError) as error:
             self._disk_failed(error)
             return False
@@ -291,21 +245,16 @@ class Recorder:
         self.on_sealed()
         return True
 
-    def _append(self, storage: Storage, batch: Batch, counts: Counts) -> None:
-        if self._thinner.holds:
-            storage.journal.sync()  # what is held must not depend on the file that is emptied after this
+    def _append(self, storage: Storage, batch: Batch) -> None:
         epoch, manifest = storage.identity.epoch, storage.manifest
         frame = batch.frame(epoch=epoch, manifest=manifest.number, types=manifest.types, clock=self._clock_quality())
         try:
             payload = encode(frame, hints=self._hints, resolutions=manifest.resolutions)
         except MisuseError as error:
             _log.error("readings %d to %d of epoch %d are dropped: %s", batch.first, batch.stop, epoch, error)
-            storage.spool.count_unnumbered(epoch, counts)
             storage.spool.give_up(epoch=epoch, first=batch.first, stop=batch.stop, reason=NOT_A_FRAME)
             return
-        storage.spool.append(
-            payload, epoch=epoch, first=batch.first, stop=batch.stop, manifest=manifest.number, unnumbered=counts
-        )
+        storage.spool.append(payload, epoch=epoch, first=batch.first, stop=batch.stop, manifest=manifest.number)
 
     async def _begin_epoch(self) -> bool:
         """Begin the epoch that is to begin, if any. False: the disk refused; try again later."""
@@ -324,18 +273,18 @@ class Recorder:
             storage.identity, storage.started_at = identity, 0
             self._active = Batch(storage.spool.sealed_to(identity.epoch))
             self._unsynced_since_ns = self._epoch_above = None
-            self._journal_held(self._thinner.held())
         self._disk_works()
         self._flush()
         self.on_sealed()
         return True
 
-    async def _declare(self, storage: Storage, count: int, reason: str) -> None:
+    async def _declare(self, storage: Storage, count: int) -> None:
         first, epoch = self._active.first, storage.identity.epoch
         await self._in_thread(
-            lambda: storage.spool.give_up(epoch=epoch, first=first, stop=first + count, reason=reason)
+            lambda: storage.spool.give_up(epoch=epoch, first=first, stop=first + count, reason=DISK_FULL)
         )
         self._active = Batch(first + count)
+        self._given_up -= count
 
     def _disk_failed(self, error: Exception) -> None:
         if self._disk_error is None:

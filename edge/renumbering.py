@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 
 from streams.frames import layout, read_header
-from streams.varint import put_unsigned
+from streams.frames.varint import put_unsigned
 
 _NUMBERS_AT = 8
 """Magic, version, flags and manifest stand before epoch, sequence and count (docs/frame-format.md)."""

@@ -1,4 +1,4 @@
-"""Reads every sampled sensor at its own ticks and hands the readings on; no sensor can delay another.
+"""Reads every sensor at its own ticks and hands the readings on; no sensor can delay another.
 
 A sensor that fails is reported once, gives one BAD reading a series, and is tried again after a growing pause.
 """
@@ -10,29 +10,62 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from edge.channels import Channels
 from edge.schedule import Schedule
-from edge.sensors.sensor import Sensor
+from edge.sensors.sensor import Sensor, Series, SeriesType, Value, check_value
 from edge.tick import Tick
 from edge.waiting import wait_at_most
 from edge.worker_thread import WorkerThread
 from streams.clock import Clock
+from streams.frames import Quality
 
 _log = logging.getLogger(__name__)
 
+_NO_VALUE: dict[SeriesType, Value] = {
+    "float64": float("nan"),
+    "float32": float("nan"),
+    "int64": 0,
+    "bool": False,
+    "text": "",
+}
+
 
 class SampledSensor:
-    """A sensor that has been opened, its series, and when it is next due."""
+    """A sensor that has been opened, the numbers of its series, and when it is next due."""
 
     def __init__(
-        self, sensor: Sensor, channels: Channels, schedule: Schedule, thread: WorkerThread | None, *, timeout_s: float
+        self,
+        sensor: Sensor,
+        series: Sequence[Series],
+        numbers: Sequence[int],
+        schedule: Schedule,
+        thread: WorkerThread | None,
     ) -> None:
         self.sensor = sensor
-        self.channels = channels
+        self.series = tuple(series)
+        self.numbers = tuple(numbers)
         self.schedule = schedule
         self.thread = thread
-        self.timeout_s = timeout_s
         self.busy = False
+        self.latest: Tick | None = None
+        self._good = (int(Quality.GOOD),) * len(self.numbers)
+
+    def tick(self, time_ns: int, values: Sequence[Value | None]) -> Tick:
+        """Values of one read, in the order of the series, as a tick. SensorFailedError when they do not fit."""
+        if len(values) != len(self.series):
+            raise ValueError(f"sensor {self.sensor.name} gave {len(values)} values for {len(self.series)} series")
+        numbers, kept = [], []
+        for number, series, value in zip(self.numbers, self.series, values):
+            if value is not None:
+                numbers.append(number)
+                kept.append(check_value(series, value))
+        if len(kept) == len(self.numbers):
+            return Tick(time_ns, self.numbers, tuple(kept), self._good)
+        return Tick(time_ns, tuple(numbers), tuple(kept), self._good[: len(kept)])
+
+    def bad_tick(self, time_ns: int) -> Tick:
+        """One reading a series that says: from here on there is nothing to be had."""
+        values = tuple(_NO_VALUE[series.type] for series in self.series)
+        return Tick(time_ns, self.numbers, values, (int(Quality.BAD),) * len(values))
 
     def close(self) -> None:
         """Close the sensor in the thread that reads it; does not wait for one that is stuck."""
@@ -53,11 +86,13 @@ class Sampler:
         *,
         clock: Clock,
         record: Callable[[Tick], None],
+        read_timeout_s: float,
         time_step_us: int,
     ) -> None:
         self.sensors = list(sensors)
         self._clock = clock
         self._record = record
+        self._read_timeout_s = read_timeout_s
         self._time_step_ns = time_step_us * 1000
         self._reads: set[asyncio.Task[None]] = set()
 
@@ -106,24 +141,23 @@ class Sampler:
 
     def _read_at_once(self, each: SampledSensor, time_ns: int) -> None:
         try:
-            tick = each.channels.tick(time_ns, each.sensor.read(time_ns))
+            tick = each.tick(time_ns, each.sensor.read(time_ns))
         except Exception as error:  # a plug-in may raise anything; none may stop the others
             self._failed(each, time_ns, error)
         else:
             self._succeeded(each, tick)
 
     async def _read_in_thread(self, each: SampledSensor, thread: WorkerThread, time_ns: int) -> None:
-        future = thread.submit(lambda: each.sensor.read(time_ns))
+        future = thread.submit(lambda: each.tick(time_ns, each.sensor.read(time_ns)))
         future.add_done_callback(lambda _: self._free(each))
         try:
-            async with asyncio.timeout(each.timeout_s) as limit:
-                values = await asyncio.shield(future)
-            tick = each.channels.tick(time_ns, values)
+            async with asyncio.timeout(self._read_timeout_s) as limit:
+                tick = await asyncio.shield(future)
         except Exception as error:  # a plug-in may raise anything
             is_late = limit.expired()
             if is_late:
                 future.add_done_callback(_look_away)
-            late = TimeoutError(f"no answer within {each.timeout_s:g} s")
+            late = TimeoutError(f"no answer within {self._read_timeout_s:g} s")
             self._failed(each, time_ns, late if is_late else error)
         else:
             self._succeeded(each, tick)
@@ -135,18 +169,19 @@ class Sampler:
     def _succeeded(self, each: SampledSensor, tick: Tick) -> None:
         if each.schedule.on_success():
             _log.info("sensor %s answers again", each.sensor.name)
+        each.latest = tick
         if tick.count:
             self._record(tick)
 
     def _failed(self, each: SampledSensor, time_ns: int, error: Exception) -> None:
+        if not each.schedule.on_failure(self._clock.monotonic_ns()):
+            return
         reason = str(error) or type(error).__name__
-        tick = each.channels.all_bad(time_ns, reason)
-        if tick.count:
-            self._record(tick)
-        if each.schedule.on_failure(self._clock.monotonic_ns()):
-            _log.warning(
-                "sensor %s failed: %s; it is tried again, its readings are BAD until then", each.sensor.name, reason
-            )
+        _log.warning(
+            "sensor %s failed: %s; it is tried again, its readings are BAD until then", each.sensor.name, reason
+        )
+        each.latest = each.bad_tick(time_ns)
+        self._record(each.latest)
 
 
 def _look_away(future: asyncio.Future[Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 import socket
 from collections.abc import Mapping
@@ -11,9 +10,8 @@ from typing import Any
 
 from streams.errors import JunkError
 from streams.names import check_device
-from streams.settings import leaves, section, setting
+from streams.settings import section, setting
 
-_SECRET_WORDS = ("password", "secret", "token", "authorization", "header")
 _NOT_IN_A_DEVICE_ID = re.compile(r"[^A-Za-z0-9._\-]+")
 
 
@@ -39,60 +37,11 @@ class LinkSettings:
 class SensorSettings:
     """One `[[edge.sensors]]` table."""
 
-    kind: str = setting(doc="Which sensor: host (all that this machine has), modbus, serial ... (docs/sensors).")
-    name: str = setting("", "What to call it in messages and in names of series; empty takes its kind.")
+    kind: str = setting(doc="Which sensor: host (all that this machine has), load, cpu, memory, disk, network ...")
     interval_s: float = setting(1.0, "Seconds from one reading to the next.", minimum=0.001, maximum=86400)
-    timeout_s: float = setting(
-        0.0, "How long one reading may take; 0 takes `read_timeout_s` of the agent.", minimum=0, maximum=3600
-    )
     options: Mapping[str, Any] = dataclasses.field(
         default_factory=dict, metadata={"doc": "What this kind of sensor wants to know, for example paths of disk."}
     )
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ThinningSettings:
-    """One `[[edge.thinning]]` table."""
-
-    series: str = setting("*", "Which series, by name; * and ? stand for others. The first table that fits counts.")
-    method: str = setting(
-        "deadband",
-        "deadband (the last kept value holds), swinging door (straight lines between kept readings) or none.",
-        choices=("deadband", "swinging door", "none"),
-    )
-    error: float = setting(
-        0.0, "What is left out is told by what is kept to within this, in the series' unit; 0: equal.", minimum=0
-    )
-    interval_s_max: float = setting(3600.0, "A reading is kept at least so often.", minimum=0.001, maximum=864000)
-
-    def __post_init__(self) -> None:
-        if self.method == "swinging door" and not self.error > 0:
-            raise ValueError(
-                f"edge.thinning of {self.series}: a swinging door needs an error above 0, in the series' unit"
-            )
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ScriptSettings:
-    """One `[[edge.scripts]]` table: a program that the hub may have run, by its name."""
-
-    name: str = setting(doc="What the hub calls it.")
-    command: tuple[str, ...] = setting(doc="The program and its arguments, as a list; no shell reads it.")
-    timeout_s: float = setting(0.0, "Longest run; 0 is edge.command_timeout_s.", minimum=0, maximum=86400)
-
-    def __post_init__(self) -> None:
-        if not self.name or not self.command:
-            raise ValueError("a script needs a name and a command")
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class OutputSettings:
-    """One `[[edge.outputs]]` table: a pin that the hub may have switched, by its name."""
-
-    name: str = setting(doc="What the hub calls it.")
-    pin: int = setting(doc="The pin, as Broadcom numbers it (GPIO17 is 17).", minimum=0, maximum=1023)
-    active_high: bool = setting(True, "Whether on is a high voltage.")
-    initial: bool = setting(False, "Whether it is on when it is first taken.")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,19 +54,10 @@ class EdgeSettings:
     hub_port: int = setting(1883, "TCP port of the gateway.", minimum=1, maximum=65535)
     link: LinkSettings = section(LinkSettings, "The connection to the gateway.")
     sensors: tuple[SensorSettings, ...] = setting((SensorSettings(kind="host"),), "What to read, one table a sensor.")
-    thinning: tuple[ThinningSettings, ...] = setting(
-        (), "Readings to leave out because others tell them within an error, one table a pattern; they are counted."
-    )
     labels: Mapping[str, str] = dataclasses.field(
         default_factory=dict, metadata={"doc": 'Labels of the device, for example site = "hall-2".'}
     )
     read_timeout_s: float = setting(5.0, "A sensor that takes longer has failed.", minimum=0.01, maximum=600)
-    inlet_ticks_max: int = setting(
-        1000,
-        "Ticks that a pushed sensor (serial, mqtt ...) may be ahead; then its oldest are dropped, and declared.",
-        minimum=1,
-        maximum=1_000_000,
-    )
     retry_s_max: float = setting(60.0, "Longest pause before a failed sensor is tried again.", minimum=0.01)
     time_step_us: int = setting(1000, "Times of readings are cut to whole steps.", minimum=1, maximum=1_000_000)
     commit_interval_s: float = setting(
@@ -143,14 +83,6 @@ class EdgeSettings:
         1000, "Ended commands whose keys are remembered, so that none runs twice.", minimum=10, maximum=100_000
     )
     command_timeout_s: float = setting(60.0, "A command that takes longer has failed.", minimum=0.05, maximum=86400)
-    scripts: tuple[ScriptSettings, ...] = setting((), "Programs that run_script may run, one table each.")
-    outputs: tuple[OutputSettings, ...] = setting((), "Pins that set_output may switch, one table each.")
-    settings_trial_s: float = setting(
-        30.0,
-        "The trial of settings from the hub: taken back when by then it is not reached, or a sensor died of them.",
-        minimum=0.05,
-        maximum=3600,
-    )
     stop_timeout_s: float = setting(5.0, "How long a stop may spend on sending what is left.", minimum=0, maximum=600)
 
     def __post_init__(self) -> None:
@@ -170,32 +102,3 @@ def device_from_host(host: str) -> str:
     """A device id made of a host name: the domain is cut off, other characters become `-`."""
     name = _NOT_IN_A_DEVICE_ID.sub("-", host.split(".")[0]).lstrip("-._")[:64]
     return name or "device"
-
-
-def plain_settings(settings: EdgeSettings) -> dict[str, Any]:
-    """As a settings file would say it: lists, and nothing where there is nothing."""
-    plain: dict[str, Any] = _without_null(json.loads(json.dumps(dataclasses.asdict(settings))))
-    return plain
-
-
-def _without_null(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_null(each) for name, each in value.items() if each is not None}
-    return [_without_null(each) for each in value] if isinstance(value, list) else value
-
-
-def without_secrets(settings: EdgeSettings) -> dict[str, Any]:
-    """As `plain_settings`, for others to see."""
-    shown = plain_settings(settings)
-    for leaf in leaves(EdgeSettings):
-        if leaf.secret:
-            table = shown
-            for part in leaf.path[:-1]:
-                table = table.get(part, {})
-            table.pop(leaf.path[-1], None)
-    for sensor in shown["sensors"]:  # what their options mean is theirs to know
-        sensor["options"] = {
-            name: "(not shown)" if any(word in name.lower() for word in _SECRET_WORDS) else value
-            for name, value in sensor["options"].items()
-        }
-    return shown

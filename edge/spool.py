@@ -11,13 +11,13 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from edge.account import EpochBook, account
 from edge.renumbering import renumbered
-from edge.spooled import SpooledFrame, frame_bytes, frame_headers, frame_key, read_frame
+from edge.spooled import SpooledFrame, frame_bytes, frame_key, read_frame
 from streams.clock import Clock
 from streams.errors import CorruptError
 from streams.files import Files
@@ -107,33 +107,19 @@ class Spool:
 
     # -- frames ------------------------------------------------------------------------------------------------------
 
-    def append(
-        self,
-        payload: bytes,
-        *,
-        epoch: int,
-        first: int,
-        stop: int,
-        manifest: int,
-        unnumbered: Mapping[tuple[str, str], int] | None = None,
-    ) -> None:
-        """Keep a frame; durable when this returns. A frame that is there already is not kept twice.
-
-        `unnumbered` are the readings that were thinned before they got numbers, by series and reason.
-        """
+    def append(self, payload: bytes, *, epoch: int, first: int, stop: int, manifest: int) -> None:
+        """Keep a frame; durable when this returns. A frame that is there already is not kept twice."""
         if self.sealed_to(epoch) >= stop:
             return
         size = frame_bytes(len(payload))
         if self.bytes + size > self._bytes_max:
             self._drop_oldest(size)
         key = frame_key(epoch=epoch, first=first, stop=stop, manifest=manifest)
-        headers = frame_headers(unnumbered or {})
-        record = NewRecord(key, payload, self._clock.time_ns() // 1_000_000, headers)
+        record = NewRecord(key=key, value=payload, timestamp_ms=self._clock.time_ns() // 1_000_000)
         log = self._opened()
         log.append_durable(STREAM, [record])
         with self._lock:
             self._hold(epoch, first, stop, size)
-            self.books[epoch].count_unnumbered(unnumbered or {})
             self.end = log.end_offset(STREAM)
 
     def read(self, offset: int, frames: int) -> list[SpooledFrame]:
@@ -168,16 +154,6 @@ class Spool:
             sealed = self.books[epoch].sealed if epoch in self.books else 0
             produced = max(produced, sealed)
             return account(self.books, epoch=epoch, produced=produced, pending=(sealed, produced), time_ms=time_ms)
-
-    def count_unnumbered(self, epoch: int, counts: Mapping[tuple[str, str], int]) -> None:
-        """Readings that were thinned and came with no frame. Durable at the next `save`."""
-        with self._lock:
-            self.books.setdefault(epoch, EpochBook()).count_unnumbered(counts)
-
-    def thinned(self, epoch: int) -> int:
-        """Readings of `epoch` that were thinned."""
-        with self._lock:
-            return self.books[epoch].thinned_count() if epoch in self.books else 0
 
     def dropped(self, epoch: int) -> int:
         """Readings of `epoch` that were given up."""
@@ -262,7 +238,6 @@ class Spool:
             with self._lock:
                 for frame in frames:
                     self._hold(frame.epoch, frame.first, frame.stop, frame.size)
-                    self.books[frame.epoch].count_unnumbered({(a, b): n for a, b, n in frame.unnumbered})
             offset = frames[-1].offset + 1
 
     def _hold(self, epoch: int, first: int, stop: int, size: int) -> None:

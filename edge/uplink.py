@@ -24,7 +24,6 @@ from edge.inbox_entry import JsonObject
 from edge.link import Link, LinkDownError, Message, PublishRefusedError, VersionRefusedError
 from edge.recorder import Recorder
 from edge.settings import EdgeSettings
-from edge.settings_twin import SettingsTwin
 from edge.spooled import SpooledFrame
 from edge.storage import Storage
 from edge.uplink_window import UplinkWindow
@@ -33,11 +32,9 @@ from edge.waiting import wait_at_most
 from streams import names
 from streams.clock import Clock
 from streams.errors import PenstockError
-from streams.uploads import split
 
 _log = logging.getLogger(__name__)
 
-_UPLOAD_RETRY_S = 0.5
 _CONTENDED_S_MAX = 60.0
 """Longest pause at least, when another agent takes the session again and again."""
 
@@ -79,10 +76,6 @@ class Uplink:
         self._reason = ""
         self.commands: CommandRunner | None = None
         """Set before `run`: takes commands and is asked for what the hub has not heard."""
-        self.twin: SettingsTwin | None = None
-        """Likewise: takes desired settings and is asked how it went."""
-        self.reached = False
-        """Whether the hub has answered a birth."""
 
     @property
     def connected(self) -> bool:
@@ -100,23 +93,6 @@ class Uplink:
         commands = self.commands
         sent = self._link.publish(self._topic(names.RESULTS), _json(step))
         sent.add_done_callback(lambda done: None if done.exception() else commands.on_reported(step))
-
-    def _send_twin(self) -> None:
-        """Publish what became of the desired settings, if there is a connection."""
-        if self._link is not None and self.twin is not None:
-            self._link.publish(self._topic(names.REPORTED), _json(self.twin.report())).add_done_callback(_look_at)
-
-    async def upload(self, key: str, data: bytes) -> None:
-        """Send a file in parts, each after the PUBACK of the one before; over the next connection when one ends."""
-        for part in split(key, data):
-            while True:
-                try:
-                    if self._link is None or not self.reached:
-                        raise LinkDownError("there is no connection")
-                    await self._link.until_down(self._link.publish(self._topic(names.UPLOADS), part))
-                    break
-                except LinkDownError:
-                    await asyncio.sleep(_UPLOAD_RETRY_S)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Connect, send, and connect again, until `stop`; then send what is left, within the stop time-out."""
@@ -177,7 +153,7 @@ class Uplink:
         spool = self._storage.spool
         self._window.on_connected(oldest=spool.oldest, inflight_max=link.inflight_max)
         self._manifest_sent = -1
-        await link.subscribe(*(self._topic(each) for each in (names.COMMAND, names.REQUESTS, names.DESIRED)))
+        await link.subscribe(self._topic(names.COMMAND), self._topic(names.REQUESTS))
         self._send_manifest(link, self._storage.manifest.number, self._storage.manifest.payload)
         born = link.publish(self._topic(names.STATE), self._birth())
         born.add_done_callback(_look_at)
@@ -185,10 +161,6 @@ class Uplink:
         await self._acknowledged(link, await self._send_account(link))  # what the hub asks at a birth comes before
         for step in self.commands.unreported() if self.commands is not None else ():
             self.send_result(step)
-        self.reached = True
-        if self.twin is not None:
-            self.twin.send = self._send_twin
-            self._send_twin()
         self._backoff.reset()
         self._tell(f"connected to {self._where}", level=logging.INFO)
         accounts = asyncio.create_task(self._accounts(link), name="accounts")
@@ -324,9 +296,6 @@ class Uplink:
         place = names.parse_topic(message.topic)
         if place is not None and place.channel == names.COMMAND and self.commands is not None:
             self.commands.on_message(message.payload, lambda: link.acknowledge(message))
-            return
-        if place is not None and place.channel == names.DESIRED and self.twin is not None:
-            self.twin.on_message(message.payload, lambda: link.acknowledge(message))
             return
         if place is not None and place.channel == names.REQUESTS:
             self._answer(link, message.payload)

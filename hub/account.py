@@ -29,19 +29,6 @@ class GivenUp:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
-    """So many readings of one series were thinned or dropped (`state`), and why."""
-
-    series: str
-    state: str
-    reason: str | None
-    count: int
-
-    def to_json(self) -> dict[str, Any]:
-        return {"series": self.series, "state": self.state, "reason": self.reason, "count": self.count}
-
-
-@dataclass(frozen=True, slots=True)
 class Account:
     """What a device says of one epoch: every number below `produced` is acknowledged, held, dropped or thinned."""
 
@@ -51,10 +38,6 @@ class Account:
     held: tuple[Span, ...] = ()
     dropped: tuple[GivenUp, ...] = ()
     thinned: tuple[GivenUp, ...] = ()
-    unnumbered: tuple[Counted, ...] = ()
-    """Readings that were thinned before they got numbers: they are produced and thinned beside the numbered ones."""
-    of_series: tuple[Counted, ...] = ()
-    """Of which series `dropped` and `thinned` are, as far as the device says."""
 
 
 def read_accounts(payload: bytes) -> tuple[Account, ...]:
@@ -78,8 +61,6 @@ def account_from(source: Any, *, time_ms: int | None = None) -> Account:
         held=tuple(_span(each) for each in _list(source, "held")),
         dropped=tuple(_given_up(each) for each in _list(source, "dropped")),
         thinned=tuple(_given_up(each) for each in _list(source, "thinned")),
-        unnumbered=tuple(_counted(each, "thinned") for each in _list(source, "unnumbered")),
-        of_series=tuple(_counted(each, None) for each in _list(source, "of_series")),
     )
 
 
@@ -101,18 +82,6 @@ def _given_up(value: Any) -> GivenUp:
         raise JunkError(f'readings given up must be {{"start", "stop", "reason"}}, not {str(value)[:80]}')
     start, stop = _checked(value)
     return GivenUp(start, stop, optional_text(value, "reason", "the account", length_max=200))
-
-
-def _counted(value: Any, state: str | None) -> Counted:
-    what = "a count of the account"
-    if not isinstance(value, Mapping):
-        raise JunkError(f'{what} must be {{"series", "reason", "count"}}, not {str(value)[:80]}')
-    series = optional_text(value, "series", what, length_max=128)
-    said = state or optional_text(value, "state", what, length_max=20)
-    if series is None or said not in ("thinned", "dropped"):
-        raise JunkError(f"{what} must name its series and whether it was thinned or dropped, not {str(value)[:80]}")
-    reason = optional_text(value, "reason", what, length_max=200)
-    return Counted(series, said, reason, whole(value, "count", what, maximum=PRODUCED_MAX))
 
 
 def _checked(source: Mapping[str, Any]) -> Span:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hub.account import Account, Counted, GivenUp
+from hub.account import Account, GivenUp
 from hub.events import AccountEvent, ConnectionEvent, Event, FrameEvent, JunkEvent, StateEvent
 from hub.starts import Starts
 from streams import names
@@ -227,8 +227,6 @@ def _row(device: str, epoch: int, book: Book) -> dict[str, Any]:
         "held": [list(span) for span in held],
         "dropped": [each.to_json() for each in account.dropped],
         "thinned": [each.to_json() for each in account.thinned],
-        "unnumbered": [each.to_json() for each in account.unnumbered],
-        "of_series": [each.to_json() for each in account.of_series],
         "account_time_ms": account.time_ms,
         "received": [list(span) for span in received],
         "duplicates": book.duplicates,
@@ -255,8 +253,6 @@ def _shown(device: str, epoch: int, book: Book) -> dict[str, Any]:
             "held": list(account.held),
             "dropped": [each.to_json() for each in account.dropped],
             "thinned": [each.to_json() for each in account.thinned],
-            "unnumbered": [each.to_json() for each in account.unnumbered],
-            "of_series": [each.to_json() for each in account.of_series],
         },
     }
 
@@ -284,6 +280,4 @@ def _account(plain: Mapping[str, Any] | None) -> Account | None:
         held=tuple((start, stop) for start, stop in plain["held"]),
         dropped=tuple(GivenUp(**each) for each in plain["dropped"]),
         thinned=tuple(GivenUp(**each) for each in plain["thinned"]),
-        unnumbered=tuple(Counted(**each) for each in plain.get("unnumbered", ())),
-        of_series=tuple(Counted(**each) for each in plain.get("of_series", ())),
     )

@@ -617,12 +617,8 @@ class Broker:
             kept_bytes=self._budget.used,
         )
         for topic, payload in found.items():
-            self.show(topic, payload)
-
-    def show(self, topic: str, payload: bytes) -> None:
-        """What the hub says of itself: retained, and not remembered over a restart."""
-        self._retained.keep(Publish(topic, payload, retain=True), None)
-        self.route(topic, Publish(topic, payload), sender=None)
+            self._retained.keep(Publish(topic, payload, retain=True), None)
+            self.route(topic, Publish(topic, payload), sender=None)
 
     def _check(self, connection: Connection, now_ns: int) -> None:
         again_ns = connection.check_time(now_ns)
@@ -779,8 +775,7 @@ class Broker:
         connection.aliases_max = min(
             _number(packet.properties, Property.TOPIC_ALIAS_MAXIMUM, 0), settings.topic_alias_maximum
         )
-        # asked for in so many words: there are clients that expect an acknowledgement to be two or three bytes long
-        connection.wants_reasons = _number(packet.properties, Property.REQUEST_PROBLEM_INFORMATION, 0) == 1
+        connection.wants_reasons = bool(_number(packet.properties, Property.REQUEST_PROBLEM_INFORMATION, 1))
         asked_s = _number(packet.properties, Property.SESSION_EXPIRY_INTERVAL, 0)
         session.expiry_s = min(asked_s, settings.session_expiry_s_max)
         if session.expiry_s != asked_s:

@@ -64,8 +64,6 @@ class Command:
     error: str | None = None
     progress: float | None = None
     history: list[tuple[str, int]] = field(default_factory=list)
-    guard: Mapping[str, Any] | None = None
-    """What the device looks at just before; the hub does not judge it."""
 
     @property
     def ended(self) -> bool:
@@ -78,7 +76,6 @@ class Command:
             "device": self.device,
             "name": self.name,
             "arguments": self.arguments,
-            "guard": self.guard,
             "state": self.state.value,
             "created_ms": self.created_ms,
             "deadline_ms": self.deadline_ms,
@@ -91,14 +88,13 @@ class Command:
 
     def to_device(self) -> dict[str, Any]:
         """The command as the device gets it."""
-        told = {
+        return {
             "key": self.key,
             "name": self.name,
             "arguments": self.arguments,
             "deadline_ms": self.deadline_ms,
             "created_ms": self.created_ms,
         }
-        return told if self.guard is None else {**told, "guard": self.guard}
 
     def take(self, event: CommandEvent) -> bool:
         """Move on by an event of the log; False when it is out of turn and changes nothing."""
@@ -210,7 +206,6 @@ class Commands:
             device=event.device,
             name=body["name"],
             arguments=body.get("arguments") or {},
-            guard=body.get("guard"),
             created_ms=body.get("created_ms", event.time_ms),
             deadline_ms=body["deadline_ms"],
             history=[(State.QUEUED.value, event.time_ms)],
@@ -241,7 +236,6 @@ def queued_body(command: Command) -> dict[str, Any]:
         "time_ms": command.created_ms,
         "name": command.name,
         "arguments": command.arguments,
-        "guard": command.guard,
         "created_ms": command.created_ms,
         "deadline_ms": command.deadline_ms,
     }

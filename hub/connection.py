@@ -10,7 +10,7 @@ What is to be sent is gathered until the event loop has come round, so that one 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -206,8 +206,6 @@ class Connection:
         """`_rest` waits until fewer of its messages are unacknowledged."""
         self._early: list[bytes] = []
         """What is to be sent behind its CONNACK."""
-        self.on_calm: Callable[[], object] | None = None
-        """Called once when nothing waits for an answer any more."""
 
     @property
     def session(self) -> Session:
@@ -217,31 +215,6 @@ class Connection:
     @property
     def ended(self) -> bool:
         return self.state is State.ENDED
-
-    @property
-    def known_topics(self) -> Mapping[bytes, str]:
-        """Topics for the pipeline that it has published to and may."""
-        return self._known
-
-    @property
-    def is_held(self) -> bool:
-        return bool(self._hold)
-
-    @property
-    def is_calm(self) -> bool:
-        """Nothing that came is unfinished: what comes next may be taken by others (lane.py)."""
-        return not self._answers and self._is_even
-
-    @property
-    def only_waits(self) -> bool:
-        """It will be calm when all is answered."""
-        return bool(self._answers) and self._is_even
-
-    @property
-    def _is_even(self) -> bool:
-        """All packets that came were whole, and no limit needs each one counted."""
-        is_counted = self._rate is not None or (self.receive_maximum and self.session.taken)
-        return self.welcomed and not (self._rest or self._parked or is_counted or self.state is not State.CONNECTED)
 
     # -- in ----------------------------------------------------------------------------------------------------------
 
@@ -631,8 +604,6 @@ class Connection:
         if data:
             broker.bytes_out += len(data)
             self._link.write(data)
-        if self.on_calm is not None:
-            self._tell_calm()
 
     def on_taken(self, answers: _Answers, error: Exception | None) -> None:
         """Messages are on disk, or cannot be."""
@@ -671,13 +642,6 @@ class Connection:
                 self._broker.to_flush(self)
             elif self._unanswered < UNANSWERED_MAX // 2:
                 self.release(Hold.ANSWERS)
-        if self.on_calm is not None and not waiting:
-            self._tell_calm()
-
-    def _tell_calm(self) -> None:
-        assert self.on_calm is not None
-        tell, self.on_calm = self.on_calm, None
-        tell()
 
     def reserve(self, count: int, ids: Sequence[Mark] = (), size: int = 0) -> _Answers:
         """A place in the queue for answers that are not ready yet; behind all that came before."""

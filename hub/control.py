@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
@@ -18,10 +16,8 @@ from hub.admission import Admission
 from hub.commands import Commands
 from hub.dispatch import ConflictError, Dispatcher, UnknownCommandError
 from hub.events import dump
-from hub.payload import optional_number, optional_text, read_object, text, whole
+from hub.payload import optional_number, optional_text, read_object, text
 from hub.registry import Device, Registry, UnknownDeviceError
-from hub.twin_desk import TwinDesk
-from hub.uploads import UnknownUploadError, Uploads
 from streams.errors import JunkError, MisuseError, PenstockError, TryLaterError
 from streams.metrics import CONTENT_TYPE, Metrics
 
@@ -40,12 +36,8 @@ class Hub(Protocol):
     accounts: Accounts
     commands: Commands
     dispatcher: Dispatcher
-    twin_desk: TwinDesk
-    uploads: Uploads
     admission: Admission
     metrics: Metrics
-
-    def upload(self, device: str, key: str) -> bytes: ...
 
     def health(self) -> dict[str, Any]: ...
 
@@ -66,10 +58,6 @@ class ControlApi:
             ("GET", "/health", self.health),
             ("GET", "/devices", self.devices),
             ("GET", "/devices/{device}", self.device),
-            ("GET", "/devices/{device}/twin", self.twin),
-            ("PATCH", "/devices/{device}/twin", self.change_twin),
-            ("GET", "/devices/{device}/uploads", self.list_uploads),
-            ("GET", "/devices/{device}/uploads/{key}", self.upload),
             ("POST", "/commands", self.create_command),
             ("GET", "/commands", self.list_commands),
             ("GET", "/commands/{key}", self.command),
@@ -90,36 +78,11 @@ class ControlApi:
     async def device(self, request: Request) -> Response:
         return _json(self._shown(self._hub.registry.get(request.path_params["device"])))
 
-    async def twin(self, request: Request) -> Response:
-        wait_s = _number(request, "wait_s", 0.0, WAIT_S_MAX)
-        return _json((await self._hub.twin_desk.wait(request.path_params["device"], wait_s)).to_json())
-
-    async def change_twin(self, request: Request) -> Response:
-        body = read_object(await request.body(), "the change")
-        settings, version = body.get("settings"), body.get("version")
-        if not isinstance(settings, dict):
-            raise MisuseError("the change: settings must be an object; null as a value takes a setting back")
-        if version is not None:
-            version = whole(body, "version", "the change")
-        return _json((await self._hub.twin_desk.change(request.path_params["device"], settings, version)).to_json())
-
-    async def list_uploads(self, request: Request) -> Response:
-        device = self._hub.registry.get(request.path_params["device"]).device
-        return _json({"uploads": self._hub.uploads.of(device)})
-
-    async def upload(self, request: Request) -> Response:
-        device, key = self._hub.registry.get(request.path_params["device"]).device, request.path_params["key"]
-        data = await asyncio.to_thread(self._hub.upload, device, key)
-        return _json({"device": device, "key": key, "size": len(data), "base64": base64.b64encode(data).decode()})
-
     async def create_command(self, request: Request) -> Response:
         body = read_object(await request.body(), "the command")
         arguments = body.get("arguments") or {}
         if not isinstance(arguments, dict):
             raise MisuseError("the command: arguments must be an object")
-        guard = body.get("guard")
-        if guard is not None and (not isinstance(guard, dict) or not isinstance(guard.get("series"), str)):
-            raise MisuseError("the command: guard must be an object with a series, and above, below or is")
         deadline_s = optional_number(body, "deadline_s", "the command")
         command, created = await self._hub.dispatcher.create(
             text(body, "device", "the command", length_max=64),
@@ -127,7 +90,6 @@ class ControlApi:
             arguments,
             deadline_s=60.0 if deadline_s is None else deadline_s,
             key=optional_text(body, "key", "the command", length_max=64),
-            guard=guard,
         )
         return _json(command.to_json(), 201 if created else 200)
 
@@ -173,7 +135,6 @@ def _refusal(error: PenstockError) -> Response:
     statuses: tuple[tuple[type[PenstockError], int], ...] = (
         (UnknownDeviceError, 404),
         (UnknownCommandError, 404),
-        (UnknownUploadError, 404),
         (ConflictError, 409),
         (MisuseError, 400),
         (JunkError, 400),

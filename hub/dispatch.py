@@ -8,7 +8,6 @@ it knows the key.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import itertools
 import logging
 from collections.abc import Callable, Mapping
@@ -73,21 +72,14 @@ class Dispatcher:
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
 
     async def create(
-        self,
-        device: str,
-        name: str,
-        arguments: Mapping[str, Any],
-        *,
-        deadline_s: float,
-        key: str | None = None,
-        guard: Mapping[str, Any] | None = None,
+        self, device: str, name: str, arguments: Mapping[str, Any], *, deadline_s: float, key: str | None = None
     ) -> tuple[Command, bool]:
         """Take a command; returns it, and whether it is new (the same key asked for again is not).
 
         Raises UnknownDeviceError, ConflictError (the key belongs to another command), MisuseError, TryLaterError (too
         many open commands), DiskError.
         """
-        command = dataclasses.replace(self._draft(device, name, arguments, deadline_s, key), guard=guard)
+        command = self._draft(device, name, arguments, deadline_s, key)
         known = self._known(command)
         if known is not None:
             return known, False
@@ -256,12 +248,7 @@ class Dispatcher:
 
 
 def _check_same(known: Command, asked: Command) -> None:
-    if (known.device, known.name, known.arguments, known.guard) != (
-        asked.device,
-        asked.name,
-        asked.arguments,
-        asked.guard,
-    ):
+    if (known.device, known.name, known.arguments) != (asked.device, asked.name, asked.arguments):
         raise ConflictError(
             f"the key {known.key} belongs to another command ({known.name} on {known.device}); "
             "use a new key, or leave it out"

@@ -15,7 +15,6 @@ from streams.errors import JunkError
 from streams.frames import layout
 from streams.frames.header import FrameHeader, read_header
 from streams.record import Header
-from streams.uploads import read_part
 
 CONNECTION = "connection"
 DEVICE_HEADER = "device"
@@ -90,42 +89,6 @@ class CommandEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class DesiredEvent:
-    """Somebody wants a device's settings to be others."""
-
-    device: str
-    time_ms: int
-    version: int
-    settings: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class ReportedEvent:
-    """A device said which settings are in force, and what became of those that it was asked for."""
-
-    device: str
-    time_ms: int
-    version: int
-    """The desired version that it is about; 0: it was never asked."""
-    outcome: str
-    error: str | None
-    settings: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class UploadEvent:
-    """A part of a file came from a device."""
-
-    device: str
-    time_ms: int
-    key: str
-    part: int
-    parts: int
-    size: int
-    crc32: int
-
-
-@dataclass(frozen=True, slots=True)
 class JunkEvent:
     """A record that cannot be understood; it stays on the log as it came."""
 
@@ -135,18 +98,7 @@ class JunkEvent:
     reason: str
 
 
-Event = (
-    FrameEvent
-    | ManifestEvent
-    | StateEvent
-    | AccountEvent
-    | ConnectionEvent
-    | CommandEvent
-    | DesiredEvent
-    | ReportedEvent
-    | UploadEvent
-    | JunkEvent
-)
+Event = FrameEvent | ManifestEvent | StateEvent | AccountEvent | ConnectionEvent | CommandEvent | JunkEvent
 
 
 def decode(
@@ -245,36 +197,6 @@ def _command(device: str, time_ms: int, value: bytes) -> Event:
     )
 
 
-def _desired(device: str, time_ms: int, value: bytes) -> Event:
-    source = read_object(value, "the desired settings")
-    return DesiredEvent(device, time_ms, whole(source, "version", "the desired settings"), _settings(source))
-
-
-def _reported(device: str, time_ms: int, value: bytes) -> Event:
-    what = "the reported settings"
-    source = read_object(value, what)
-    return ReportedEvent(
-        device,
-        time_ms,
-        version=whole(source, "version", what),
-        outcome=text(source, "outcome", what, length_max=16),
-        error=optional_text(source, "error", what, length_max=10_000),
-        settings=_settings(source),
-    )
-
-
-def _settings(source: Mapping[str, Any]) -> Mapping[str, Any]:
-    settings = source.get("settings")
-    if not isinstance(settings, dict):
-        raise JunkError(f"settings must be an object, not {settings!r:.80}")
-    return settings
-
-
-def _upload(device: str, time_ms: int, value: bytes) -> Event:
-    part = read_part(value)
-    return UploadEvent(device, time_ms, part.key, part.part, part.parts, part.size, part.crc32)
-
-
 _READERS: dict[str, Callable[[str, int, bytes], Event]] = {
     names.TELEMETRY: _frame,
     names.MANIFEST: _manifest,
@@ -282,7 +204,4 @@ _READERS: dict[str, Callable[[str, int, bytes], Event]] = {
     names.ACCOUNT: _account,
     CONNECTION: _connection,
     names.COMMANDS: _command,
-    names.DESIRED: _desired,
-    names.REPORTED: _reported,
-    names.UPLOADS: _upload,
 }

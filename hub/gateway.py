@@ -15,8 +15,7 @@ from hub.broker import TICK_NS, Broker, Memory
 from hub.certificates import Certificates
 from hub.connection import Hold
 from hub.gateway_settings import GatewaySettings
-from hub.intake import Authority, Client, Intake, RunIntake
-from hub.lane import Lane
+from hub.intake import Authority, Client, Intake
 from hub.links import Link, SocketLink, WebSocketLink
 from hub.session import OnDelivered
 from streams.clock import Clock
@@ -46,13 +45,8 @@ class Gateway:
         authority: Authority,
         clock: Clock,
         memory: Memory | None = None,
-        runs: RunIntake | None = None,
     ) -> None:
-        """`runs` takes what devices publish by the hundred, where it is the intake that can."""
         self.settings = settings
-        self._runs = runs
-        self._clock = clock
-        self._lane: Lane | None = None
         self.buffer = memoryview(bytearray(RECEIVE_BYTES))
         """What every socket is read into: a read is over before the next one begins."""
         self.broker = Broker(settings, intake=intake, authority=authority, clock=clock, wake=self._wake, memory=memory)
@@ -130,9 +124,6 @@ class Gateway:
             link.abort()
         if self._ticker is not None:
             self._ticker.cancel()
-        if self._lane is not None:
-            self._lane.close()
-            self._lane = None
 
     # -- what the hub may do -----------------------------------------------------------------------------------------
 
@@ -164,12 +155,6 @@ class Gateway:
         return self.broker.connected_clients()
 
     # -- inside ------------------------------------------------------------------------------------------------------
-
-    def lane(self) -> Lane | None:
-        """The short way, from the first plain socket that may use it."""
-        if self._lane is None and self._runs is not None and not self.broker.stopping:
-            self._lane = Lane(self.broker, self._runs, self._clock)
-        return self._lane
 
     def gone(self, link: Link) -> None:
         """Its socket is closed."""
@@ -210,8 +195,6 @@ class Gateway:
         for number in itertools.count(1):
             await asyncio.sleep(TICK_S)
             try:
-                if self._lane is not None:
-                    self._lane.tick()
                 self.broker.tick()
                 if number % RENEW_TICKS == 0:
                     self._renew_certificates()

@@ -19,7 +19,6 @@ from hub.authority import DefaultAuthority
 from hub.bridge import Bridge
 from hub.commands import Commands
 from hub.control import ControlApi
-from hub.device_states import state_key
 from hub.dispatch import Dispatcher
 from hub.epochs import Epochs
 from hub.events import Event, FrameEvent
@@ -33,19 +32,13 @@ from hub.registry import Registry
 from hub.session_log import SEGMENT_BYTES as SESSION_SEGMENT_BYTES
 from hub.session_log import SessionLog
 from hub.settings import HubSettings
-from hub.system_topics import head_topic
 from hub.translations import Translations
 from hub.translator import Translator
-from hub.twin_desk import TwinDesk
-from hub.twins import Twins
-from hub.uploads import Uploads, collect
 from streams import names
 from streams.clock import Clock, SystemClock
 from streams.control import serving
-from streams.errors import DiskError, PenstockError
 from streams.files import DirectoryLock, DiskFiles, Files
 from streams.log import EventLog, LogSettings
-from streams.log.groups import lags
 from streams.metrics import Metrics
 
 _log = logging.getLogger("penstock.hub")
@@ -54,14 +47,7 @@ OWNER = "penstock hub"
 RETENTION_S = 60.0
 SESSIONS_S = 2.0
 MARKS_S = 30.0
-HEADS_S = 60.0
-LAGS_S = 5.0
-COMPACTION_S = 60.0
-DEVICES_SEGMENT_BYTES = 4 << 20
-"""Only finished segments are compacted."""
 DAY_S = 86_400.0
-UPLOAD_BYTES = 64 << 20
-UPLOAD_SEGMENT_BYTES = 8 << 20
 
 
 def run(settings: HubSettings, data: Path) -> int:
@@ -100,11 +86,8 @@ class Hub:
         self.registry = Registry()
         self.accounts = Accounts()
         self.commands = Commands(kept_max=settings.commands.kept_max)
-        self.twins = Twins()
-        self.uploads = Uploads()
         translations = Translations()
-        projections: list[Projection] = [self.registry, self.accounts, self.commands, self.twins, self.uploads]
-        projections.append(translations)
+        projections: list[Projection] = [self.registry, self.accounts, self.commands, translations]
         self._projections = Projections(data / "hub", files, projections)
         self._journal = Journal(self._projections, clock=clock, react=self._react)
         self.dispatcher = Dispatcher(
@@ -117,7 +100,6 @@ class Hub:
             settings=settings.commands,
             metrics=self.metrics,
         )
-        self.twin_desk = TwinDesk(self.twins, self.registry, self._journal, publish=self._publish, clock=clock)
         self._translator = Translator(
             self._journal, translations, clock=clock, series_max=settings.devices.learnt_series_max
         )
@@ -135,12 +117,7 @@ class Hub:
         )
         self._sessions = SessionLog(self._journal, clock)
         self.gateway = Gateway(
-            settings.mqtt,
-            intake=self._ingest,
-            authority=self.admission,
-            clock=clock,
-            memory=self._sessions,
-            runs=self._ingest,
+            settings.mqtt, intake=self._ingest, authority=self.admission, clock=clock, memory=self._sessions
         )
         self._epochs = Epochs(self.accounts, self._publish)
         self.bridge: Bridge | None = None
@@ -162,7 +139,6 @@ class Hub:
             self._sessions.restore(log, self.gateway.broker, self._folded())
             self.gateway.broker.restored()
             await self._note_positions()
-            await self._show_heads()
             await self.gateway.start()
             if self.bridge is not None:
                 self.bridge.start()
@@ -201,10 +177,6 @@ class Hub:
             "log": {stream: self._stream_health(stream) for stream in self._streams()},
         }
 
-    def upload(self, device: str, key: str) -> bytes:
-        """The bytes of a file that a device sent. Blocks. UnknownUploadError when they are not all there."""
-        return collect(self._opened().reader(names.UPLOADS), device, key)
-
     def positions(self) -> list[dict[str, int]]:
         """Up to which offset of each partition of telemetry the accounts stand."""
         return [
@@ -235,9 +207,6 @@ class Hub:
             "retention": _every(RETENTION_S, self._delete_old),
             "sessions": _every(SESSIONS_S, self._shorten_sessions),
             "marks": _every(MARKS_S, self._note_positions),
-            "compaction": _every(COMPACTION_S, self._compact),
-            "lags": _every(LAGS_S, self.note_lags),
-            "heads": _every(HEADS_S, self._show_heads),
         }
 
     async def _look_after_commands(self) -> None:
@@ -283,21 +252,11 @@ class Hub:
         telemetry = replace(
             few,
             partitions=log.partitions,
-            chain=log.chain,
             retention_s=log.retention_days * DAY_S or None,
             retention_bytes=log.retention_bytes // log.partitions or None,
         )
         sessions = replace(few, segment_bytes=SESSION_SEGMENT_BYTES)
-        commands = replace(few, chain=log.chain)
-        devices = replace(few, segment_bytes=min(DEVICES_SEGMENT_BYTES, log.segment_bytes), compact=True)
-        uploads = replace(few, segment_bytes=UPLOAD_SEGMENT_BYTES, retention_bytes=UPLOAD_BYTES)
-        return {
-            names.TELEMETRY: telemetry,
-            names.DEVICES: devices,
-            names.COMMANDS: commands,
-            names.SESSIONS: sessions,
-            names.UPLOADS: uploads,
-        }
+        return {names.TELEMETRY: telemetry, names.DEVICES: few, names.COMMANDS: few, names.SESSIONS: sessions}
 
     def _open_log(self) -> EventLog:
         return EventLog.open(
@@ -307,7 +266,6 @@ class Hub:
             clock=self._clock,
             on_commit=self._journal.on_commit,
             owner=OWNER,
-            state_keys={names.DEVICES: state_key},
         )
 
     def _opened(self) -> EventLog:
@@ -329,14 +287,6 @@ class Hub:
     async def _note_positions(self) -> None:
         self._sessions.note_positions({place: self._projections.position(*place) for place in self._folded()})
 
-    async def _show_heads(self) -> None:
-        """Publish the heads of the hash chains, for whoever keeps them elsewhere."""
-        log = self._opened()
-        for stream, settings in self._streams().items():
-            for number in range(settings.partitions):
-                if head := log.head(stream, number):
-                    self.gateway.broker.show(head_topic(stream, number), str(head).encode())
-
     async def _shorten_sessions(self) -> None:
         await self._sessions.shorten(self._opened(), self.gateway.broker)
 
@@ -344,27 +294,6 @@ class Hub:
         removed = await asyncio.to_thread(self._opened().enforce_retention)
         if removed:
             _log.info("%d old segments of the log were deleted", removed)
-
-    async def note_lags(self) -> None:
-        """Bring the gauges of consumer groups up to date: what they commit is in files of their own."""
-        try:
-            found = await asyncio.to_thread(lags, self._data / "log", files=self._files)
-        except (PenstockError, OSError) as error:
-            _log.error("the lag of consumer groups cannot be told: %s", error)
-            return
-        for each in found:
-            where = {"group": each.group, "stream": each.stream, "partition": str(each.partition)}
-            help_text = "Records on disk that a consumer group has not committed."
-            self.metrics.gauge("penstock_log_group_lag", help_text, **where).set(each.lag)
-
-    async def _compact(self) -> None:
-        try:
-            saved = await asyncio.to_thread(self._opened().compact)
-        except DiskError as error:
-            _log.error("%s", error)
-        else:
-            if saved:
-                _log.info("what is out of date of the log was removed, %d bytes", saved)
 
     def _publish(self, device: str, topic: str, payload: bytes) -> bool:
         if self.gateway.publish_to(device, topic, payload, qos=1):
@@ -377,7 +306,6 @@ class Hub:
             self.bridge.on_frame(event.device)
         self._epochs.react(event)
         self.dispatcher.react(event)
-        self.twin_desk.react(event)
 
 
 async def _every(interval_s: float, work: Callable[[], Awaitable[None]]) -> None:

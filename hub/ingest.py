@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from hub import marks
 from hub.events import (
@@ -24,7 +24,7 @@ from hub.events import (
     device_key,
     dump,
 )
-from hub.intake import Client, Message, OnTaken, Place
+from hub.intake import Client, Message, OnTaken
 from hub.journal import Journal
 from hub.payload import read_object
 from hub.quiet import Quiet
@@ -35,9 +35,6 @@ from streams.clock import Clock
 from streams.errors import JunkError, PenstockError
 from streams.metrics import Metrics
 from streams.record import NewRecord
-
-if TYPE_CHECKING:
-    from streams.log.run_compiled import Run
 
 _log = logging.getLogger("penstock.hub.ingest")
 
@@ -136,18 +133,6 @@ class Ingest:
             self._journal.append(stream, records, take.on_durable)
         if foreign:
             self._translator.take(client.client_id, foreign, take.on_durable)
-
-    def place(self, client: Client, topic: str) -> Place | None:
-        parsed = _parse_topic(topic)
-        if parsed is None or parsed.device != client.client_id or parsed.channel != names.FRAMES:
-            return None
-        key = parsed.device.encode()
-        return Place(names.TELEMETRY, self._journal.partition_of(names.TELEMETRY, key), key)
-
-    def take_run(self, stream: str, partition: int, run: Run, on_taken: OnTaken) -> None:
-        self._messages[names.FRAMES].increment(len(run))
-        self._bytes.increment(run.value_bytes)
-        self._journal.append_run(stream, partition, run, on_taken)
 
     def connected(self, client: Client) -> None:
         self._connections[client.client_id] = _Connection(client)
@@ -255,8 +240,6 @@ def _record(topic: names.DeviceTopic, payload: bytes, time_ms: int) -> tuple[str
     device, channel = topic
     if channel == names.FRAMES:
         return names.TELEMETRY, NewRecord(device.encode(), payload, time_ms)
-    if channel == names.UPLOADS:
-        return names.UPLOADS, NewRecord(device_key(device, channel), payload, time_ms)
     if channel != names.RESULTS:
         return names.DEVICES, NewRecord(device_key(device, channel), payload, time_ms)
     header = ((DEVICE_HEADER, device.encode()),)

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
-
-if TYPE_CHECKING:
-    from streams.log.run_compiled import Run
+from typing import NamedTuple, Protocol
 
 
 class Message(NamedTuple):
@@ -60,27 +57,6 @@ class Intake(Protocol):
 
     def disconnected(self, client: Client, reason: str) -> None:
         """A connection ended, for whatever reason; a take-over ends the older one first."""
-        ...
-
-
-class Place(NamedTuple):
-    """Where on the log the messages of a topic stand."""
-
-    stream: str
-    partition: int
-    key: bytes
-
-
-class RunIntake(Intake, Protocol):
-    """An Intake that also takes messages by the hundred, from many clients at once, where all that becomes of a message
-    is a record with its payload."""
-
-    def place(self, client: Client, topic: str) -> Place | None:
-        """Where the messages of this client and topic stand, if they are such. The key must be a part of the topic."""
-        ...
-
-    def take_run(self, stream: str, partition: int, run: Run, on_taken: OnTaken) -> None:
-        """Like `take`, for messages that are encoded already."""
         ...
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from hub.events import Event
 from hub.projections import Projections
@@ -20,9 +20,6 @@ from streams.errors import PenstockError
 from streams.log import Appended, EventLog
 from streams.log.partitioner import partition_of
 from streams.record import NewRecord, Record
-
-if TYPE_CHECKING:
-    from streams.log.run_compiled import Run
 
 _log = logging.getLogger("penstock.hub.journal")
 
@@ -89,23 +86,6 @@ class Journal:
     def append_apart(self, stream: str, records: Sequence[NewRecord], on_written: OnWritten) -> None:
         """Append records of one key that no projection folds."""
         self._gather(stream, (records, None, on_written))
-
-    def append_run(self, stream: str, partition: int, run: Run, on_durable: OnDurable, *, folded: bool = True) -> None:
-        """Like `append`, for records of one partition that are encoded already; behind what was gathered for it."""
-        assert self._log is not None
-        before = self._gathered.pop((stream, partition), None)
-        if before is not None:
-            self._hand_over(stream, before)
-        entries: list[_Entry] = [(run, on_durable, None if folded else _UNFOLDED)]
-        try:
-            self._log.append_encoded(stream, partition, run.batch, token=entries)
-        except PenstockError as error:
-            self._fail(error)
-            self._loop.call_soon(self._tell_failed, entries, error)
-
-    def partition_of(self, stream: str, key: bytes) -> int:
-        """The partition of a key."""
-        return partition_of(key, self._partitions.get(stream, 1))
 
     def write(self, stream: str, records: Sequence[NewRecord]) -> asyncio.Future[None]:
         """Append records; the future is done when they are durable and folded, or holds the error."""

@@ -15,8 +15,6 @@ or that was destroyed on the log before they read it, is lost too, and shows, wh
 
 Without an answer of the processors nobody knows what is stored: nothing may be lost as far as is known, and yet the
 verdict is "unknown".
-
-Readings that a device thinned before they got numbers are counted on both sides: produced and thinned.
 """
 
 from __future__ import annotations
@@ -76,12 +74,10 @@ class Line:
     epoch: int
     amounts: Amounts
     lost_ranges: tuple[Span, ...]
-    of_series: tuple[Row, ...] = ()
-    """What the device says of thinned and dropped readings by series: series, state, reason, count."""
 
     def to_json(self) -> dict[str, Any]:
-        told = {"lost_ranges": [list(span) for span in self.lost_ranges], "of_series": list(self.of_series)}
-        return {"device": self.device, "epoch": self.epoch, **self.amounts.to_json(), **told}
+        ranges = [list(span) for span in self.lost_ranges]
+        return {"device": self.device, "epoch": self.epoch, **self.amounts.to_json(), "lost_ranges": ranges}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,20 +155,15 @@ def _line(device: str, epoch: int, hub: Row, processors: Row, caught_up: bool) -
     logged = parked if caught_up else received.union(parked)
     left = SequenceSet([(0, produced)])
     taken = [_take(left, each) for each in (stored, quarantined, logged, dropped, thinned, held)]
-    unnumbered = tuple(hub.get("unnumbered", ()))
-    never_numbered = sum(each["count"] for each in unnumbered)
-    counts = dict(zip(("stored", "quarantined", "logged", "dropped", "thinned", "held"), taken))
-    counts["thinned"] += never_numbered
     amounts = Amounts(
-        produced=produced + never_numbered,
-        **counts,
+        produced=produced,
+        **dict(zip(("stored", "quarantined", "logged", "dropped", "thinned", "held"), taken)),
         lost=left.count(),
         duplicates=hub.get("duplicates", 0),
         duplicate_rows=processors.get("duplicate_rows", 0),
         conflicts=hub.get("conflicts", 0),
     )
-    of_series = (*unnumbered, *hub.get("of_series", ()))
-    return Line(device=device, epoch=epoch, amounts=amounts, lost_ranges=tuple(left), of_series=of_series)
+    return Line(device=device, epoch=epoch, amounts=amounts, lost_ranges=tuple(left))
 
 
 def _given_up(ranges: Iterable[Row]) -> SequenceSet:

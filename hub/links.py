@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from hub.certificates import common_name
@@ -15,7 +14,6 @@ from hub.websocket import Refused, WebSocket
 
 if TYPE_CHECKING:
     from hub.gateway import Gateway
-    from hub.lane import Lane
 
 CLOSE_TIMEOUT_S = 5.0
 WRITE_BUFFER_BYTES = 256 << 10
@@ -36,39 +34,28 @@ class Link:
         _set_keepalive(transport.get_extra_info("socket"))
         host, port, *_ = transport.get_extra_info("peername") or ("?", 0)
         certificate = common_name(transport.get_extra_info("peercert"))
-        self.connection = Connection(self._gateway.broker, self, f"{host}:{port}", certificate=certificate)
+        self._connection = Connection(self._gateway.broker, self, f"{host}:{port}", certificate=certificate)
         self._gateway.links.add(self)
-        self._gateway.broker.open(self.connection)
+        self._gateway.broker.open(self._connection)
 
     def pause_writing(self) -> None:
-        self.connection.on_stalled()
+        self._connection.on_stalled()
 
     def resume_writing(self) -> None:
-        self.connection.on_drained()
+        self._connection.on_drained()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._gateway.broker.closed(self.connection, str(exc) if exc else "the client closed the connection")
+        self._gateway.broker.closed(self._connection, str(exc) if exc else "the client closed the connection")
         self._gateway.gone(self)
 
     def close(self) -> None:
-        """Send what was written, then end.
-
-        What the client still sends is read until it ends too, or its time is over: closing at once would answer that
-        with a reset, and a reset takes from the client what it has not read, such as the reason why.
-        """
+        """Send what was written, then end."""
         self._gateway.closing(self)
-        if self.connection.client is None or not self._transport.can_write_eof() or self._transport.is_closing():
-            self._transport.close()
-            return
-        try:
-            self._transport.write_eof()
-            self._transport.resume_reading()
-        except OSError:  # it is gone already
-            self._transport.close()
+        self._transport.close()
 
     def check_time(self, now_ns: int) -> None:
         """A peer that does not read its goodbye is cut off."""
-        connection = self.connection
+        connection = self._connection
         if connection.ended and now_ns - connection.ended_ns > CLOSE_TIMEOUT_S * 1e9:
             self.abort()
 
@@ -77,73 +64,17 @@ class Link:
 
 
 class SocketLink(Link, asyncio.BufferedProtocol):
-    """MQTT as it is, with or without TLS. Without, the lane may read it instead."""
+    """MQTT as it is, with or without TLS."""
 
     def __init__(self, gateway: Gateway) -> None:
         super().__init__(gateway)
         self._buffer = gateway.buffer
-        self._lane: Lane | None = None
-        self._fd = -1
-        self._topics_known = 0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        sock = transport.get_extra_info("socket")
-        if sock is not None and transport.get_extra_info("sslcontext") is None:
-            self._fd = sock.fileno()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        connection = self.connection
-        connection.receive(bytes(self._buffer[:nbytes]))
-        if self._fd >= 0 and len(connection.known_topics) != self._topics_known:
-            self._topics_known = len(connection.known_topics)
-            self._enter_lane()
-
-    def _enter_lane(self) -> None:
-        lane = self._gateway.lane()
-        if lane is None or self.connection.ended or self.connection.is_held:
-            return
-        self._transport.pause_reading()
-        if not lane.enter(self, self.connection, self._fd):
-            self._transport.resume_reading()
-            return
-        self._lane = lane
-        self.write = self._write_beside_lane
-        self.pause_reading, self.resume_reading = partial(lane.pause, self._fd), partial(lane.resume, self._fd)
-
-    def _write_beside_lane(self, data: bytes) -> None:
-        assert self._lane is not None
-        self._transport.write(data)
-        self._lane.on_written(self._fd)
-
-    def has_sent_all(self) -> bool:
-        return not self._transport.get_write_buffer_size()
-
-    def leave_lane(self) -> None:
-        """Read and write by the transport again, for example to learn why the connection ends."""
-        if self._lane is None:
-            return
-        self._lane.leave(self._fd)
-        self._lane, self._fd = None, -1
-        self.write = self._transport.write
-        self.pause_reading, self.resume_reading = self._transport.pause_reading, self._transport.resume_reading
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.leave_lane()
-        super().connection_lost(exc)
-
-    def close(self) -> None:
-        self.leave_lane()
-        super().close()
-
-    def abort(self) -> None:
-        self.leave_lane()
-        super().abort()
+        self._connection.receive(bytes(self._buffer[:nbytes]))
 
 
 class WebSocketLink(Link, asyncio.Protocol):
@@ -155,7 +86,7 @@ class WebSocketLink(Link, asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         write = cast(asyncio.Transport, transport).write
-        self._socket = WebSocket(self._settings, write=write, take=lambda data: self.connection.receive(data))
+        self._socket = WebSocket(self._settings, write=write, take=lambda data: self._connection.receive(data))
         super().connection_made(transport)
         self.write = self._socket.send
 
@@ -163,7 +94,7 @@ class WebSocketLink(Link, asyncio.Protocol):
         try:
             self._socket.receive(data)
         except Refused as reason:
-            self._gateway.broker.closed(self.connection, str(reason))
+            self._gateway.broker.closed(self._connection, str(reason))
 
     def close(self) -> None:
         self._socket.close()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from hub.events import ConnectionEvent, DesiredEvent, Event, FrameEvent, JunkEvent, ManifestEvent, StateEvent
+from hub.events import ConnectionEvent, Event, FrameEvent, JunkEvent, ManifestEvent, StateEvent
 from streams import names
 from streams.errors import MisuseError
 
@@ -68,7 +68,7 @@ class Registry:
 
     def fold(self, event: Event) -> None:
         """Take the next event of the log."""
-        if isinstance(event, (JunkEvent, DesiredEvent)):  # the hub's own word is no sign of life
+        if isinstance(event, JunkEvent):
             return
         device = self._device(event)
         match event:

@@ -28,10 +28,6 @@ class HubLogSettings:
     retention_bytes: int = setting(
         20 << 30, "The oldest telemetry is deleted from the log when it is larger than this; 0 keeps all.", minimum=0
     )
-    chain: bool = setting(
-        False,
-        "Keep a hash chain over telemetry and commands, so that a change of what was written can be shown.",
-    )
     commit_interval_ms: float = setting(
         0.0,
         "How long the log gathers messages before it syncs the disk; 0 syncs as fast as the disk can, longer saves it.",

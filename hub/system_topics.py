@@ -36,11 +36,6 @@ def system_topics(
     return {**found, f"{ROOT}/version": f"penstock {_version()}".encode(), f"{ROOT}/uptime": b"%d seconds" % uptime_s}
 
 
-def head_topic(stream: str, partition: int) -> str:
-    """Where the head of a partition's hash chain is published."""
-    return f"{ROOT}/log/{stream}/{partition}/head"
-
-
 def _version() -> str:
     try:
         return version("penstock")

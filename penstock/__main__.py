@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from streams.errors import PenstockError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one subcommand and exit."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        work = _edge if words[:1] == ["edge"] else _application()
+        from penstock.application import application
     except KeyboardInterrupt:
         sys.exit(130)
     except ModuleNotFoundError as error:
@@ -23,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         sys.exit(f"penstock: the command line needs {error.name}; install it with: pip install 'penstock[cli]'")
     try:
-        status = work(words)
+        status = application()(arguments, standalone_mode=False)
     except PenstockError as error:
         print(f"penstock: {error}", file=sys.stderr)
         sys.exit(error.exit_status)
@@ -38,19 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         error.show()  # type: ignore[attr-defined]  # a usage error of the command line parser
         sys.exit(error.exit_code)
     sys.exit(status if isinstance(status, int) else 0)
-
-
-def _edge(words: list[str]) -> Any:
-    """The agent's own subcommands, without what the others need: on a small device it is not there, and takes time."""
-    from penstock.commands import edge
-
-    return edge.main(words[1:])
-
-
-def _application() -> Callable[[list[str]], Any]:
-    from penstock.application import application
-
-    return functools.partial(application(), standalone_mode=False)
 
 
 if __name__ == "__main__":

@@ -20,13 +20,9 @@ from penstock.commands import (
     quarantine,
     settings,
     simulate,
-    twin,
     up,
     web,
 )
-
-_PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
-"""For a command that reads its own arguments."""
 
 
 def application() -> Any:
@@ -48,12 +44,7 @@ def application() -> Any:
             print(f"penstock {__version__}")
             raise typer.Exit()
 
-    for each in (up, doctor, device, command, twin, ledger, log, quarantine, dashboards, settings, hub, process, web):
+    for each in (up, doctor, device, command, ledger, log, quarantine, dashboards, settings, hub, process, web, edge):
         each.register(app)
-
-    @app.command("edge", help=edge.HELP, context_settings=_PASSED_ON)
-    def run_edge(context: typer.Context) -> int:
-        return edge.main(context.args)
-
     simulate.register(app)
     return typer.main.get_command(app)

@@ -26,11 +26,7 @@ class Configuration:
     fleet: FleetSettings = section(FleetSettings, "The simulated fleet.")
 
 
-def configuration_file(chosen: Path | None) -> Path | None:
-    """The settings file of this call: the one that is named, or PENSTOCK_CONFIG."""
-    return chosen or (Path(os.environ["PENSTOCK_CONFIG"]) if os.environ.get("PENSTOCK_CONFIG") else None)
-
-
 def configure(file: Path | None, flags: Mapping[str, str] | None = None) -> Configuration:
     """Defaults, then the file, then the environment, then flags. Raises SettingsError with the place and the remedy."""
-    return load(Configuration, file=configuration_file(file), environment=os.environ, flags=flags)
+    chosen = file or (Path(os.environ["PENSTOCK_CONFIG"]) if os.environ.get("PENSTOCK_CONFIG") else None)
+    return load(Configuration, file=chosen, environment=os.environ, flags=flags)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from penstock.application import application
-from penstock.commands import edge
 from penstock.commands.settings import markdown_page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,19 +21,9 @@ def pages() -> dict[str, str]:
     return {name: "\n".join(lines) + "\n" for name, lines in made.items()}
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Described:
-    """A subcommand as its page shows it; `options` are pairs of spelling and meaning, without flags of settings."""
-
-    words: str
-    help: str
-    options: tuple[tuple[str, str], ...]
-
-
-def commands() -> Iterator[Described]:
-    """Every subcommand."""
-    for each in _walk("penstock", application()):
-        yield from _agent_commands() if each.words == "penstock edge" else [each]
+def commands() -> Iterator[tuple[str, Any]]:
+    """Every subcommand: its words, and the command."""
+    yield from _walk("penstock", application())
 
 
 def commands_page() -> Iterator[str]:
@@ -46,13 +33,14 @@ def commands_page() -> Iterator[str]:
     yield "Made by `make reference`. Exit status: 0 done, 1 failed, 2 misuse. `--json` prints JSON for programs."
     yield "The long-running ones (`hub run`, `process run`, `web run`, `edge run`, `simulate`) also take one flag for"
     yield "each of their settings: see [settings.md](settings.md)."
-    for command in commands():
-        yield f"\n## {command.words}\n"
-        yield " ".join(command.help.split())
-        if command.options:
+    for words, command in commands():
+        yield f"\n## {words}\n"
+        yield " ".join((command.help or "").split())
+        options = [each for each in command.params if not _is_setting(each) and each.name != "help"]
+        if options:
             yield "\n| option | meaning |\n|---|---|"
-            for spelling, meaning in command.options:
-                yield f"| `{spelling.replace('|', chr(92) + '|')}` | {meaning.replace('|', chr(92) + '|')} |"
+            for each in options:
+                yield f"| `{_spelling(each)}` | {(getattr(each, 'help', '') or '').replace('|', chr(92) + '|')} |"
 
 
 def files_page() -> Iterator[str]:
@@ -72,30 +60,13 @@ def files_page() -> Iterator[str]:
                     yield f"| [{path.name}](../{path.relative_to(ROOT)}) | {said} |"
 
 
-def _walk(words: str, command: Any) -> Iterator[Described]:
+def _walk(words: str, command: Any) -> Iterator[tuple[str, Any]]:
     children = getattr(command, "commands", None)
     if children is None:
-        options = [each for each in command.params if not _is_setting(each) and each.name != "help"]
-        shown = tuple((_spelling(each), getattr(each, "help", "") or "") for each in options)
-        yield Described(words=words, help=command.help or "", options=shown)
+        yield words, command
         return
     for name, child in children.items():
         yield from _walk(f"{words} {name}", child)
-
-
-def _agent_commands() -> Iterator[Described]:
-    """Those of `penstock edge`, which are read by argparse."""
-    made = edge.parser()
-    (group,) = [each for each in made._actions if isinstance(each, argparse._SubParsersAction)]
-    for name, child in group.choices.items():
-        options = [each for each in child._actions if each.dest != "help" and not each.dest.startswith("edge.")]
-        shown = tuple((_argument_spelling(each), each.help or "") for each in options)
-        yield Described(words=f"penstock edge {name}", help=child.description or "", options=shown)
-
-
-def _argument_spelling(action: argparse.Action) -> str:
-    words = ", ".join(action.option_strings) or str(action.metavar or action.dest.upper())
-    return f"{words} {action.metavar}" if action.option_strings and action.metavar else words
 
 
 def _is_setting(parameter: Any) -> bool:
@@ -105,9 +76,9 @@ def _is_setting(parameter: Any) -> bool:
 def _spelling(parameter: Any) -> str:
     opts = ", ".join(each for each in (*parameter.opts, *parameter.secondary_opts))
     if not parameter.opts[0].startswith("-"):
-        return str(parameter.metavar or parameter.name.upper())
+        return str(parameter.metavar or parameter.name.upper()).replace("|", "\\|")
     value = "" if getattr(parameter, "is_flag", False) else f" {parameter.metavar or 'VALUE'}"
-    return f"{opts}{value}"
+    return f"{opts}{value}".replace("|", "\\|")
 
 
 if __name__ == "__main__":

@@ -8,12 +8,10 @@ import time
 def warm() -> float:
     """Compile and cache every kernel; returns the seconds it took."""
     started = time.monotonic()
-    from hub.lane import warm as warm_lane
     from processors.detectors.registry import warm as warm_detectors
     from streams.frames.decode_compiled import warm as warm_frames
 
     warm_frames()
-    warm_lane()
     warm_detectors()
     return time.monotonic() - started
 

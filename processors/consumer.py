@@ -21,7 +21,7 @@ from processors.stores.store import State, Store
 from streams.clock import Clock
 from streams.errors import PenstockError, TryLaterError
 from streams.files import Files
-from streams.log import DamagedRange, DiskRefuses, OffsetOutOfRange, StreamReader, partitions
+from streams.log import DamagedRange, OffsetOutOfRange, StreamReader, partitions
 from streams.names import DEVICES, FAULT_HEADER, MANIFEST, TELEMETRY
 from streams.record import Record
 
@@ -202,8 +202,8 @@ class Consumer:
                 self._pass_over(place, offset, error.earliest, reason)
                 return [], error.earliest
             return [], offset
-        except DiskRefuses as error:
-            self._problems[where] = f"{error}; it is tried again"
+        except OSError as error:
+            self._problems[where] = f"{where} cannot be read: {error}; it is tried again"
             return [], offset
         self._problems.pop(where, None)
         return records, records[-1].offset + 1 if records else offset

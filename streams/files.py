@@ -19,9 +19,7 @@ from streams.errors import MisuseError
 Buffer = bytes | bytearray | memoryview
 
 _PARTS_MAX = 1024  # IOV_MAX on Linux
-DRAFT_SUFFIX = ".new"
-"""Of what `replace` writes before it takes its place: a crash may leave one, which means nothing."""
-CALL_BYTES_MAX = 1 << 20
+_CALL_BYTES_MAX = 1 << 20
 """For a larger write Linux looks for pages of 2 MiB, and takes several times as long where it has none at hand."""
 
 
@@ -144,24 +142,13 @@ def _calls(parts: Sequence[Buffer]) -> Iterator[tuple[Sequence[Buffer], int]]:
     for at in range(0, len(parts), _PARTS_MAX):
         chunk = parts[at : at + _PARTS_MAX]
         size = sum(map(len, chunk))
-        if size <= CALL_BYTES_MAX:
+        if size <= _CALL_BYTES_MAX:
             yield chunk, size
             continue
         whole = memoryview(b"".join(chunk))
-        for start in range(0, size, CALL_BYTES_MAX):
-            piece = whole[start : start + CALL_BYTES_MAX]
+        for start in range(0, size, _CALL_BYTES_MAX):
+            piece = whole[start : start + _CALL_BYTES_MAX]
             yield [piece], len(piece)
-
-
-def _write_durably(path: Path, data: Buffer) -> None:
-    fd = os.open(path, os.O_CLOEXEC | os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(fd, rest) :]
-        os.fdatasync(fd)
-    finally:
-        os.close(fd)
 
 
 class DiskFiles:
@@ -177,14 +164,16 @@ class DiskFiles:
         return DiskFile(path, fd)
 
     def replace(self, path: Path, data: Buffer) -> None:
-        draft = path.with_name(path.name + DRAFT_SUFFIX)
+        draft = path.with_name(path.name + ".new")
+        fd = os.open(draft, os.O_CLOEXEC | os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            _write_durably(draft, data)
-            draft.replace(path)
-        except OSError:  # the disk is full: the draft must not make it fuller
-            with contextlib.suppress(OSError):
-                draft.unlink()
-            raise
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(fd, rest) :]
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
+        draft.replace(path)
         self.sync_directory(path.parent)
 
     def rename(self, source: Path, target: Path) -> None:

@@ -13,8 +13,6 @@ COMMANDS = "commands"
 ALERTS = "alerts"
 QUARANTINE = "quarantine"
 SESSIONS = "sessions"
-UPLOADS = "uploads"
-"""A stream, and the channel of devices that leads to it."""
 
 TOPIC_ROOT = "penstock/v1"
 
@@ -24,21 +22,19 @@ MANIFEST = "manifest"
 STATE = "state"
 ACCOUNT = "account"
 RESULTS = "results"
-REPORTED = "reported"
 # device -> hub, in the formats of others
 READINGS = "readings"
 JSON = "json"
 SENML = "senml"
 LINES = "lines"
 TRANSLATED = frozenset({READINGS, JSON, SENML, LINES})
-UPSTREAM = frozenset({FRAMES, MANIFEST, STATE, ACCOUNT, RESULTS, REPORTED, UPLOADS}) | TRANSLATED
+UPSTREAM = frozenset({FRAMES, MANIFEST, STATE, ACCOUNT, RESULTS}) | TRANSLATED
 
 # hub -> device
 COMMAND = "commands"
 REQUESTS = "requests"
 COMMITTED = "committed"
-DESIRED = "desired"
-DOWNSTREAM = frozenset({COMMAND, REQUESTS, COMMITTED, DESIRED})
+DOWNSTREAM = frozenset({COMMAND, REQUESTS, COMMITTED})
 
 FAULT_HEADER = "fault"
 """A record of `telemetry` with this header is no frame: it says why the hub could not translate these bytes."""

@@ -2,8 +2,7 @@
 
 `check` is called on the event loop before the command is accepted and must not block; MisuseError makes it `rejected`.
 `run` is called once, in a thread of its own, and may block; it should end before the agent's command time-out. Whatever
-it raises makes the command `failed`, with the error's text as the reason. A `close` method, if there is one, is called
-at the agent's end.
+it raises makes the command `failed`, with the error's text as the reason.
 """
 
 from __future__ import annotations
@@ -34,14 +33,6 @@ class CommandContext:
     uptime_s: Callable[[], float]
     readings: Callable[[], dict[str, dict[str, Any]]] = no_readings
     """The latest reading of every series, by name: time_ns, value, unit, quality."""
-    progress: Callable[[float], None] = lambda share: None
-    """Tell how much is done, from 0 to 1; told on at most once a second."""
-    restart: Callable[[], None] = lambda: None
-    """Have the agent restarted once this command has ended, its result is on disk, and nothing else runs."""
-    upload: Callable[[bytes], None] = lambda data: None
-    """Send a file of at most 4 MiB to the hub, where it has the command's key; returns when it is on its disk."""
-    state: Path | None = None
-    """The agent's state directory."""
     sys: Path = Path("/sys")
     pause: Callable[[float], None] = time.sleep
 

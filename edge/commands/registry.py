@@ -6,32 +6,23 @@ import importlib.metadata
 import logging
 from collections.abc import Callable
 
-from edge.commands.collect_diagnostics import CollectDiagnosticsCommand
 from edge.commands.command import Command
 from edge.commands.identify import IdentifyCommand
 from edge.commands.read_now import ReadNowCommand
-from edge.commands.restart_agent import RestartAgentCommand
-from edge.commands.run_script import RunScriptCommand
-from edge.commands.set_output import SetOutputCommand
-from edge.settings import EdgeSettings
 
 _log = logging.getLogger(__name__)
 
 ENTRY_POINTS = "penstock.commands"
 
-COMMANDS: dict[str, Callable[[EdgeSettings], Command]] = {
-    "collect_diagnostics": CollectDiagnosticsCommand,
-    "identify": lambda settings: IdentifyCommand(),
-    "read_now": lambda settings: ReadNowCommand(),
-    "restart_agent": lambda settings: RestartAgentCommand(),
-    "run_script": lambda settings: RunScriptCommand(settings.scripts, timeout_s=settings.command_timeout_s),
-    "set_output": lambda settings: SetOutputCommand(settings.outputs),
+COMMANDS: dict[str, Callable[[], Command]] = {
+    "identify": IdentifyCommand,
+    "read_now": ReadNowCommand,
 }
 
 
-def make_commands(settings: EdgeSettings) -> dict[str, Command]:
+def make_commands() -> dict[str, Command]:
     """Every command there is. One that is installed and cannot be made is reported and left out."""
-    made = {name: constructor(settings) for name, constructor in COMMANDS.items()}
+    made = {name: constructor() for name, constructor in COMMANDS.items()}
     for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
         try:
             made.setdefault(point.name, point.load()())

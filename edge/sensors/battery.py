@@ -31,7 +31,7 @@ class BatterySensor:
 
     def __init__(self, context: SensorContext) -> None:
         context.check_options()
-        self.name = context.name
+        self.name = "battery"
         self.interval_s = context.interval_s
         self._class = context.sys / "class" / "power_supply"
         self._files: list[Path] = []

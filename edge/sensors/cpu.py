@@ -23,7 +23,7 @@ class CpuSensor:
 
     def __init__(self, context: SensorContext) -> None:
         context.check_options()
-        self.name = context.name
+        self.name = "cpu"
         self.interval_s = context.interval_s
         self._path = context.proc / "stat"
         self._before: list[int] | None = None

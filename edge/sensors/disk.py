@@ -16,7 +16,7 @@ class DiskSensor:
 
     def __init__(self, context: SensorContext) -> None:
         context.check_options("paths")
-        self.name = context.name
+        self.name = "disk"
         self.interval_s = context.interval_s
         self._paths = [Path(each) for each in context.texts("paths", ("/",))]
 

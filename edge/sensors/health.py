@@ -1,27 +1,19 @@
-"""The agent's own health, as series like any other: what waits, its age, what was dropped, who fails and why."""
+"""The agent's own health, as series like any other: what waits, its age, what was dropped, missed ticks, memory."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from edge.sensors.sensor import TEXT_BYTES_MAX, Series, SeriesType, Value
+from edge.sensors.sensor import Series, SeriesType, Value
 
 _SERIES: tuple[tuple[str, str, SeriesType, str], ...] = (
     ("agent.spool_bytes", "B", "int64", "frames that wait for the hub"),
     ("agent.queue_age_s", "s", "float64", "age of the oldest of them"),
     ("agent.dropped", "1", "int64", "readings given up and declared, in this epoch"),
     ("agent.missed_ticks", "1", "int64", "ticks since the start at which a sensor was not read in time"),
-    (
-        "agent.overflowed",
-        "1",
-        "int64",
-        "pushed readings since the start that came too fast, and are declared as dropped",
-    ),
-    ("agent.not_understood", "1", "int64", "messages and lines since the start that made no reading"),
-    ("agent.failing", "1", "text", "sensors and series that give nothing, and why; at each change"),
     ("agent.rss_bytes", "B", "int64", "memory of the agent's process"),
 )
 
@@ -34,9 +26,6 @@ class Health:
     queue_age_s: float
     dropped: int
     missed_ticks: int
-    overflowed: int = 0
-    not_understood: int = 0
-    failing: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 class HealthSensor:
@@ -48,7 +37,6 @@ class HealthSensor:
         self.name = "agent"
         self.interval_s = interval_s
         self._ask = ask
-        self._failing: str | None = None
         self._statm = proc / "self" / "statm"
 
     def open(self) -> Sequence[Series]:
@@ -57,9 +45,9 @@ class HealthSensor:
                 name=name,
                 unit=unit,
                 type=kind,
-                resolution={"float64": 0.1, "int64": 1.0}.get(kind),
+                resolution=0.1 if kind == "float64" else 1,
                 interval_s=self.interval_s,
-                minimum=None if kind == "text" else 0,
+                minimum=0,
                 description=description,
             )
             for name, unit, kind, description in _SERIES
@@ -69,30 +57,12 @@ class HealthSensor:
         health = self._ask()
         memory = resident_bytes(self._statm)
         if health is None:
-            return [None] * (len(_SERIES) - 1) + [memory]
+            return [None, None, None, None, memory]
         age_s = round(health.queue_age_s, 1)
-        return [
-            health.spool_bytes,
-            age_s,
-            health.dropped,
-            health.missed_ticks,
-            health.overflowed,
-            health.not_understood,
-            self._news(health.failing),
-            memory,
-        ]
+        return [health.spool_bytes, age_s, health.dropped, health.missed_ticks, memory]
 
     def close(self) -> None:
-        self._failing = None
-
-    def _news(self, failing: Mapping[str, str]) -> str | None:
-        """Who fails and why, when it is not what was said the last time."""
-        text = "; ".join(f"{name}: {reason}" for name, reason in failing.items())
-        text = text.encode("utf-8", "replace")[:TEXT_BYTES_MAX].decode("utf-8", "ignore")
-        if text == self._failing:
-            return None
-        self._failing = text
-        return text
+        pass
 
 
 def resident_bytes(statm: Path) -> int | None:

@@ -16,7 +16,7 @@ class MemorySensor:
 
     def __init__(self, context: SensorContext) -> None:
         context.check_options()
-        self.name = context.name
+        self.name = "memory"
         self.interval_s = context.interval_s
         self._path = context.proc / "meminfo"
 

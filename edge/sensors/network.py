@@ -23,7 +23,7 @@ class NetworkSensor:
 
     def __init__(self, context: SensorContext) -> None:
         context.check_options("interfaces")
-        self.name = context.name
+        self.name = "network"
         self.interval_s = context.interval_s
         self._path = context.proc / "net" / "dev"
         self._wanted = context.texts("interfaces")

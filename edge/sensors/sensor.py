@@ -1,24 +1,12 @@
 """The contract of a sensor.
 
-There are two kinds, told apart by whether they have `read` or `run`.
+The agent makes a sensor, calls `open` once, then `read` at each tick of its interval, then `close` once. The calls of
+one sensor never overlap. Those of a sensor that says `may_block` come from a thread of its own: it may wait for a bus
+or a slow device, and one that waits longer than the agent's read time-out has failed, without delaying any other.
+The calls of all others come from the agent's event loop and must return within about a millisecond.
 
-A **sampled** sensor (`Sensor`) is asked. The agent makes it, calls `open` once, then `read` at each tick of its
-interval, then `close` once. The calls of one sensor never overlap. Those of a sensor that says `may_block` come from
-a thread of its own: it may wait for a bus or a slow device, and one that waits longer than its time limit has failed,
-without delaying any other. The calls of all others come from the agent's event loop and must return within about a
-millisecond.
-The times of readings are the ticks' times: `read` is given the time of its tick (wall clock) and returns one value for
-each series that it declared, all of which get that time. A simulated sensor works out its values from it.
-
-A **pushed** sensor (`PushedSensor`) is told: a line comes, a message, a change. The agent makes it, calls `open` once,
-then `run` with an inlet (edge/inlet.py), into which it puts readings as they come, then `close` once. `open`, `run` and
-`close` come from a thread of its own and may block. `run` goes on until the inlet says that it is stopping, and then
-returns within a second. When it raises, the sensor has failed: its series are BAD until they have a value again, and
-`run` is called anew after a growing pause, so it connects at its beginning and lets go at its end.
-
-Both declare their series in `open`. Where the settings name them, `open` must not need the device: one that is switched
-off when the agent starts is tried again for ever; one that fails to open is left out until the next start.
-A single value that cannot be had is `Bad`, with the reason; the others stay good.
+The times of readings are the ticks' times: a sensor is given the time of its tick (wall clock) and returns one value
+for each series that it declared, all of which get that time. A simulated sensor works out its values from it.
 """
 
 from __future__ import annotations
@@ -28,16 +16,11 @@ import re
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard, TypeVar
+from typing import Any, Literal, Protocol
 
 from streams.errors import MisuseError, PenstockError
-from streams.settings import build
-
-if TYPE_CHECKING:
-    from edge.inlet import Inlet
 
 Value = float | int | bool | str
-T = TypeVar("T")
 SeriesType = Literal["float64", "float32", "int64", "bool", "text"]
 
 _SERIES_NAME = re.compile(r"[A-Za-z0-9._\-]{1,128}")
@@ -52,17 +35,6 @@ class SensorAbsentError(PenstockError):
 
 class SensorFailedError(PenstockError):
     """The sensor is there but could not be read; it is tried again after a pause."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Bad:
-    """In place of a value: it cannot be had, and why."""
-
-    reason: str
-
-
-Given = Value | Bad | None
-"""What a sensor gives for one series: a value, why there is none, or nothing at this time."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,10 +56,7 @@ class Series:
 
 
 class Sensor(Protocol):
-    """A source of readings that is asked. See the module's text for when each method is called.
-
-    One that blocks may have an attribute `timeout_s`: its time limit, where the agent's is not the right one.
-    """
+    """A source of readings. See the module's text for when each method is called."""
 
     name: str
     """What to call it in messages, for example `network`."""
@@ -100,7 +69,7 @@ class Sensor(Protocol):
         """Find what there is and declare its series, at least one. SensorAbsentError when there is nothing."""
         ...
 
-    def read(self, time_ns: int) -> Sequence[Given]:
+    def read(self, time_ns: int) -> Sequence[Value | None]:
         """One value for each declared series, in that order; None where there is none at this tick.
 
         `time_ns` is the tick's time, nanoseconds since 1970 UTC. SensorFailedError or OSError when it cannot be read.
@@ -112,59 +81,15 @@ class Sensor(Protocol):
         ...
 
 
-class PushedSensor(Protocol):
-    """A source of readings that come when they come. See the module's text for when each method is called."""
-
-    name: str
-    """What to call it in messages."""
-    silence_s_max: float
-    """A series without a value for so long is BAD; 0: silence is no fault."""
-
-    def open(self) -> Sequence[Series]:
-        """Declare the series, at least one. SensorAbsentError when there is nothing."""
-        ...
-
-    def run(self, inlet: Inlet) -> None:
-        """Put readings into `inlet` until it is stopping. Raises when the source fails."""
-        ...
-
-    def close(self) -> None:
-        """Let go of what `open` took. Called also when `open` failed, never beside `run`."""
-        ...
-
-
-AnySensor = Sensor | PushedSensor
-
-
-def is_pushed(sensor: AnySensor) -> TypeGuard[PushedSensor]:
-    """Whether it puts its readings into an inlet."""
-    return hasattr(sensor, "run")
-
-
-def is_sampled(sensor: AnySensor) -> TypeGuard[Sensor]:
-    """Whether it is read at ticks."""
-    return not is_pushed(sensor)
-
-
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SensorContext:
     """What a sensor is made with."""
 
     kind: str
-    name: str = ""
     interval_s: float = 1.0
-    timeout_s: float = 5.0
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     proc: Path = Path("/proc")
     sys: Path = Path("/sys")
-
-    def __post_init__(self) -> None:
-        if not self.name:
-            object.__setattr__(self, "name", self.kind)
-
-    def read_options(self, kind: type[T]) -> T:
-        """The options as a settings dataclass (streams/settings.py). MisuseError names what is wrong."""
-        return build(kind, self.options, origin=_OriginOfOptions(self.name))
 
     def check_options(self, *known: str) -> None:
         """MisuseError when an option is set that this sensor does not know."""
@@ -179,14 +104,6 @@ class SensorContext:
         if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):
             raise MisuseError(f"sensor {self.kind}: option {name} must be a list of text, not {value!r}")
         return tuple(value)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _OriginOfOptions:
-    name: str
-
-    def where(self, path: tuple[str, ...]) -> str:
-        return f"options of sensor {self.name}"
 
 
 def series_name(*parts: str) -> str:
@@ -205,7 +122,7 @@ def check_value(series: Series, value: Value) -> Value:
             return value
         case "bool" if isinstance(value, bool):
             return value
-        case "text" if isinstance(value, str) and fits_text(value):
+        case "text" if isinstance(value, str) and _fits_text(value):
             return value
     raise SensorFailedError(f"series {series.name} is {series.type} and cannot take {value!r:.80}")
 
@@ -218,7 +135,7 @@ def _to_float32(series: Series, value: float) -> float:
     return nearest
 
 
-def fits_text(value: str) -> bool:
+def _fits_text(value: str) -> bool:
     try:
         return len(value.encode()) <= TEXT_BYTES_MAX
     except UnicodeEncodeError:  # half of a surrogate pair

@@ -19,7 +19,7 @@ class TemperatureSensor:
 
     def __init__(self, context: SensorContext) -> None:
         context.check_options()
-        self.name = context.name
+        self.name = "temperature"
         self.interval_s = context.interval_s
         self._class = context.sys / "class"
         self._inputs: list[Path] = []

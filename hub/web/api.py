@@ -95,27 +95,6 @@ def _fleet(router: APIRouter, backend: Backend) -> None:
             latest = None
         return JSONResponse({**found, "latest": latest})
 
-    @router.get(
-        "/devices/{device}/twin", tags=["fleet"], summary="Settings of a device", responses=_ok(schema.Twin, 404)
-    )
-    async def twin(
-        device: DeviceId,
-        wait_s: Annotated[float, Query(description="Wait until it is settled, at most this long.", ge=0, le=60)] = 0,
-    ) -> Response:
-        """What is desired, what the device reports, and how the last change went."""
-        return JSONResponse(await backend.hub.get(f"/devices/{quote(device, safe='')}/twin", {"wait_s": wait_s}))
-
-    @router.patch(
-        "/devices/{device}/twin",
-        tags=["fleet"],
-        summary="Change desired settings",
-        responses=_ok(schema.Twin, 400, 404, 409),
-    )
-    async def change_twin(device: DeviceId, change: schema.TwinChange) -> Response:
-        """The device tries them now or when it returns, takes them back when they break it, and reports."""
-        route = f"/devices/{quote(device, safe='')}/twin"
-        return JSONResponse(await backend.hub.request("PATCH", route, body=change.model_dump()))
-
     @router.get("/series", tags=["fleet"], summary="A series over time", responses=_ok(schema.Series, 400, 404))
     async def series(
         device: Annotated[str, Query(description="The device id.", max_length=64)],

@@ -105,7 +105,6 @@ class Command(Shape):
     device: str
     name: str
     arguments: dict[str, Any]
-    guard: dict[str, Any] | None = Field(default=None, description="What the device looks at just before it runs.")
     state: Literal["queued", "sent", "accepted", "running", "succeeded", "failed", "rejected", "expired", "cancelled"]
     created_ms: int
     deadline_ms: int
@@ -120,36 +119,6 @@ class Commands(Shape):
     commands: list[Command] = Field(description="Newest first.")
 
 
-class Desired(Shape):
-    version: int = Field(description="Grows by one with each change.")
-    settings: dict[str, Any] = Field(description="A JSON merge patch over the settings that the device has of its own.")
-    time_ms: int | None
-
-
-class Reported(Shape):
-    version: int = Field(description="The desired version that this is about.")
-    outcome: str = Field(description="applied, trying, refused or rolled back.")
-    error: str | None
-    settings: dict[str, Any] = Field(description="Everything that is set, without secrets.")
-    time_ms: int
-
-
-class Twin(Shape):
-    device: str
-    settled: bool = Field(description="Whether the device has said what became of what is desired now.")
-    desired: Desired
-    reported: Reported | None
-
-
-class TwinChange(BaseModel):
-    """A change of what is desired."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    settings: dict[str, Any] = Field(description="Merged in (RFC 7396); null takes a setting back.")
-    version: int | None = Field(default=None, ge=0, description="Only if this version is desired now; 409 otherwise.")
-
-
 class NewCommand(BaseModel):
     """A command to send. It runs once, and never after its deadline."""
 
@@ -158,11 +127,6 @@ class NewCommand(BaseModel):
     device: str = Field(examples=["pump-001"])
     name: str = Field(description="What the device is to do.", examples=["identify", "read_now"])
     arguments: dict[str, Any] = Field(default_factory=dict)
-    guard: dict[str, Any] | None = Field(
-        default=None,
-        description="Run only if this holds on the device just before.",
-        examples=[{"series": "oil.pressure", "below": 5.0, "within_s": 10}],
-    )
     deadline_s: float = Field(default=60.0, gt=0, le=30 * 86400, description="Seconds from now.")
     key: str | None = Field(default=None, max_length=128, description="Repeat a request safely: the same key, one run.")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Annotated, Any
 
 import typer
@@ -37,10 +36,6 @@ def send(
     deadline_s: Annotated[
         float, typer.Option("--deadline-s", metavar="S", help="It never runs later than this.")
     ] = 60.0,
-    guard: Annotated[
-        str | None,
-        typer.Option(metavar="CONDITION", help="Only if this holds on the device just before: 'oil.pressure<5', >, =."),
-    ] = None,
     wait_s: Annotated[float, typer.Option("--wait-s", metavar="S", help="How long to wait for the result.")] = 30.0,
 ) -> None:
     """Send a command and wait for its result; exit 0 if it succeeded, 1 if not (yet)."""
@@ -54,7 +49,6 @@ def send(
         "arguments": _arguments(arguments or []),
         "deadline_s": deadline_s,
         "key": key,
-        "guard": None if guard is None else _guard(guard),
     }
     sent = client.request("POST", "/commands", body=body)
     answer = client.get(f"/commands/{sent['key']}", wait_s=wait_s) if wait_s > 0 else sent
@@ -111,17 +105,6 @@ def _show(answer: dict[str, Any]) -> None:
         console.print(f"  error: {answer['error']}", markup=False)
     if answer.get("result") is not None:
         console.print_json(data=answer["result"])
-
-
-def _guard(condition: str) -> dict[str, Any]:
-    found = re.fullmatch(r"\s*([A-Za-z0-9._-]+)\s*([<>=])\s*(.+?)\s*", condition)
-    if found is None:
-        raise MisuseError(f"{condition!r} is not a condition; write for example --guard 'oil.pressure<5'")
-    try:
-        value = json.loads(found[3])
-    except json.JSONDecodeError:
-        value = found[3]
-    return {"series": found[1], {"<": "below", ">": "above", "=": "is"}[found[2]]: value}
 
 
 def _arguments(pairs: list[str]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
 import os
 import shlex
 import shutil
@@ -18,10 +19,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from penstock import flags
-from penstock.surroundings import data_directory
 from streams.control import ControlClient
 from streams.errors import MisuseError
+from streams.settings import Leaf, leaves
+
+DATA_DEFAULT = Path("penstock-data")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 DataOption = Annotated[
     Path | None,
@@ -36,6 +39,13 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 console = Console(highlight=False)
 
 
+def data_directory(chosen: Path | None) -> Path:
+    """The data directory of this call, absolute. MisuseError: it is named by an empty text."""
+    if chosen is not None and str(chosen) in ("", "."):
+        raise MisuseError("--data names no directory of its own; name one, for example --data penstock-data")
+    return (chosen or Path(os.environ.get("PENSTOCK_DATA") or DATA_DEFAULT)).expanduser().resolve()
+
+
 def hub_client(data: Path | None) -> ControlClient:
     return ControlClient(data_directory(data) / "run" / "hub.sock", what="the hub")
 
@@ -44,29 +54,44 @@ def processors_client(data: Path | None) -> ControlClient:
     return ControlClient(data_directory(data) / "run" / "processors.sock", what="the processors")
 
 
+def run_logging(name: str) -> None:
+    """Log lines of a long-running process: time, level, where, what; to standard error."""
+    level = os.environ.get("PENSTOCK_LOG_LEVEL", "INFO").upper()
+    if level not in LOG_LEVELS:
+        raise MisuseError(f"PENSTOCK_LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}, not {level!r}")
+    logging.basicConfig(
+        level=level,
+        format=f"%(asctime)s.%(msecs)03d %(levelname)-7s {name} %(name)s: %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
+        stream=sys.stderr,
+    )
+    logging.captureWarnings(True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
 def with_setting_flags(room: str, kind: type[Any], run: Callable[..., int], doc: str) -> Callable[..., int]:
     """A command function with --config, --data and one flag for each setting of a room.
 
     `run(config, data, flags)` is called with flags as {"hub.mqtt.port": "1884"}.
     """
-    chosen = list(flags.flag_settings(room, kind))
+    chosen = [leaf for leaf in leaves(kind, (room,)) if _has_flag(leaf)]
 
     def command(**values: Any) -> int:
         data, config = values.pop("data"), values.pop("config")
-        given = {leaf.name: values[flags.argument(leaf)] for leaf in chosen}
-        status = run(config, data_directory(data), {name: value for name, value in given.items() if value is not None})
+        flags = {leaf.name: values[_argument(leaf)] for leaf in chosen if values[_argument(leaf)] is not None}
+        status = run(config, data_directory(data), flags)
         if status:
             raise typer.Exit(status)
         return status
 
     annotations: dict[str, Any] = {"config": ConfigOption, "data": DataOption}
     for leaf in chosen:
-        annotations[flags.argument(leaf)] = Annotated[
+        annotations[_argument(leaf)] = Annotated[
             str | None,
             typer.Option(
-                flags.flag(leaf),
-                metavar=flags.placeholder(leaf),
-                help=flags.help_text(leaf),
+                flag(leaf),
+                metavar=_metavar(leaf),
+                help=f"{leaf.doc}{_default_note(leaf)}",
                 rich_help_panel=f"Settings of {'.'.join(leaf.path[:-1])}",
             ),
         ]
@@ -80,15 +105,20 @@ def with_setting_flags(room: str, kind: type[Any], run: Callable[..., int], doc:
     return command
 
 
+def flag(leaf: Leaf) -> str:
+    """--mqtt-port for hub.mqtt.port."""
+    return "--" + "-".join(leaf.path[1:]).replace("_", "-")
+
+
 def assignments(pairs: Sequence[str]) -> dict[str, str]:
     """The flags of `--set NAME=VALUE`."""
-    found: dict[str, str] = {}
+    flags: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
             raise MisuseError(f"--set {pair}: write it as NAME=VALUE, for example --set hub.mqtt.port=1884")
-        found[name.strip()] = value.strip()
-    return found
+        flags[name.strip()] = value.strip()
+    return flags
 
 
 def emit(value: Any, as_json: bool, show: Callable[[Any], None]) -> None:
@@ -135,3 +165,23 @@ def program() -> str:
     if ours.name != "penstock" or (found and Path(found).samefile(ours)):
         return "penstock"
     return os.path.relpath(ours) if ours.is_relative_to(Path.cwd()) else str(ours)
+
+
+def _has_flag(leaf: Leaf) -> bool:
+    return "tuple[" not in str(leaf.kind) or "str" in str(leaf.kind)
+
+
+def _argument(leaf: Leaf) -> str:
+    return "_".join(leaf.path[1:])
+
+
+def _metavar(leaf: Leaf) -> str:
+    if leaf.choices:
+        return "|".join(leaf.choices)
+    return {"int": "N", "float": "X", "bool": "true|false"}.get(getattr(leaf.kind, "__name__", ""), "TEXT")
+
+
+def _default_note(leaf: Leaf) -> str:
+    if leaf.secret or leaf.default in (None, "", ()):
+        return ""
+    return f" (default {str(leaf.default).lower() if isinstance(leaf.default, bool) else leaf.default})"

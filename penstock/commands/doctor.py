@@ -14,9 +14,17 @@ from typing import Any
 import typer
 from rich.markup import escape
 
-from penstock.commands.common import ConfigOption, DataOption, JsonOption, console, emit, hub_client, processors_client
+from penstock.commands.common import (
+    ConfigOption,
+    DataOption,
+    JsonOption,
+    console,
+    data_directory,
+    emit,
+    hub_client,
+    processors_client,
+)
 from penstock.configuration import configure
-from penstock.surroundings import data_directory
 from streams.errors import PenstockError
 
 FREE_BYTES_MIN = 1 << 30

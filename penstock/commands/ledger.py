@@ -33,7 +33,6 @@ def ledger(data: DataOption = None, as_json: JsonOption = False) -> None:
 
 COLUMNS = ("produced", "stored", "declared", "in flight", "lost", "stored twice")
 CONFLICTS_SHOWN = 20
-SERIES_SHOWN = 20
 DECLARED = ("thinned", "dropped", "quarantined")
 
 
@@ -47,8 +46,6 @@ def _show(answer: dict[str, Any]) -> None:
     for name in DECLARED:
         if totals[name]:
             console.print(f"{count(totals[name])} declared as {name}")
-    for line in _by_series(accounts):
-        console.print(f"  {escape(line)}", soft_wrap=True)
     for each in [each for each in accounts if each["conflicts"]][:CONFLICTS_SHOWN]:
         told = f"{each['device']}: {count(each['conflicts'])} came under numbers that other readings have"
         console.print(f"{escape(told)}; they are on the hub's log and not stored", soft_wrap=True)
@@ -57,15 +54,6 @@ def _show(answer: dict[str, Any]) -> None:
     if answer["processors_away"] is not None:
         console.print(f"what is stored is not known: {escape(answer['processors_away'])}", soft_wrap=True)
     console.print(_verdict(answer))
-
-
-def _by_series(accounts: list[dict[str, Any]]) -> list[str]:
-    """What devices thinned and dropped of each series, the most first."""
-    told = [(row["count"], account["device"], row) for account in accounts for row in account["of_series"]]
-    told.sort(key=lambda each: -each[0])
-    lines = [f"{device}/{row['series']}: {count(n)} {row['state']} ({row['reason']})" for n, device, row in told]
-    more = len(lines) - SERIES_SHOWN
-    return lines[:SERIES_SHOWN] + ([f"and {more} more; --json lists all"] if more > 0 else [])
 
 
 def _verdict(answer: dict[str, Any]) -> str:

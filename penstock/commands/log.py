@@ -1,4 +1,4 @@
-"""penstock log verify | head | groups | dump | repair: offline work on an event log, the hub's or a spool's."""
+"""penstock log verify | dump | repair: offline work on an event log, the hub's or a spool's."""
 
 from __future__ import annotations
 
@@ -11,14 +11,11 @@ from typing import Annotated, Any
 import typer
 from rich.progress import Progress, TaskID
 
-from penstock.commands.common import DataOption, JsonOption, console, count, emit, table
-from penstock.surroundings import data_directory
-from streams.errors import JunkError, MisuseError
+from penstock.commands.common import DataOption, JsonOption, console, count, data_directory, emit, table
+from streams.errors import JunkError
 from streams.files import DiskFiles
 from streams.frames import read_header
 from streams.log import offline
-from streams.log.chain import Head
-from streams.log.groups import lags
 from streams.log.partition import Recovered
 from streams.names import TELEMETRY
 from streams.record import Record
@@ -31,118 +28,27 @@ PathArgument = Annotated[
 def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Check, read and mend an event log on disk.", no_args_is_help=True)
     group.command("verify")(verify)
-    group.command("head")(head)
-    group.command("groups")(groups)
     group.command("dump")(dump)
     group.command("repair")(repair)
     app.add_typer(group, name="log")
 
 
-def verify(
-    path: PathArgument = None,
-    data: DataOption = None,
-    chain: Annotated[
-        bool, typer.Option("--chain", help="Also hold every batch against the hash chain of its partition.")
-    ] = False,
-    heads: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--head", metavar="HEX@OFFSET", help="A head that was published: the log must still hold what it stood for."
-        ),
-    ] = None,
-    heads_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--heads", metavar="FILE", help="The same for a file of lines as `penstock log head` prints them."
-        ),
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
+def verify(path: PathArgument = None, data: DataOption = None, as_json: JsonOption = False) -> None:
     """Check every checksum, every record, the order of offsets and the indexes; exit 1 if something is wrong.
 
     A log in use is checked up to what is durable.
     """
     files = DiskFiles()
-    reports: list[offline.Report] = []
-    partitions = offline.find_partitions(_chosen(path, data), files)
-    published = _published(partitions, heads or [], heads_file)
-    chain = chain or any(published.values())
+    reports = []
     with Progress(console=console, transient=True, disable=as_json or not sys.stdout.isatty()) as progress:
-        for partition in partitions:
+        for partition in offline.find_partitions(_chosen(path, data), files):
             task = progress.add_task(f"{partition.parent.name}/{partition.name}", total=None)
             tell = functools.partial(_tell, progress, task)
-            wanted = published[partition]
-            reports.append(offline.verify(partition, files=files, progress=tell, chain=chain, published=wanted))
-    if chain and not any(each.head for each in reports):
-        raise MisuseError(f"no partition in {_chosen(path, data)} has a hash chain; keep one with hub.log.chain")
+            reports.append(offline.verify(partition, files=files, progress=tell))
     answer = {"partitions": [{**_plain(each), "problems": each.problems} for each in reports]}
     emit(answer, as_json, lambda _: _show(reports))
     if any(each.problems for each in reports):
         raise typer.Exit(1)
-
-
-def head(path: PathArgument = None, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Print the head of each hash chain: it stands for every batch so far. Keep it where nobody can change it.
-
-    One line a partition, STREAM/PARTITION HEX@OFFSET: what `penstock log verify --heads FILE` takes.
-    """
-    files = DiskFiles()
-    partitions = offline.find_partitions(_chosen(path, data), files)
-    found = {_name(partition): offline.head(partition, files=files) for partition in partitions}
-    heads = {name: str(each) for name, each in found.items() if each is not None}
-    if not heads:
-        raise MisuseError(f"no partition in {_chosen(path, data)} has a hash chain; keep one with hub.log.chain")
-    emit(heads, as_json, lambda _: print("\n".join(f"{name} {each}" for name, each in heads.items())))
-
-
-def groups(data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Show how far each consumer group has committed, and how far it is behind."""
-    found = lags(data_directory(data) / "log", files=DiskFiles())
-    columns: list[tuple[str, Any]] = [
-        ("group", "left"),
-        ("partition", "left"),
-        ("next offset", "right"),
-        ("end", "right"),
-        ("lag", "right"),
-    ]
-    rows = [
-        (each.group, f"{each.stream}/{each.partition}", count(each.offset), count(each.end), count(each.lag))
-        for each in found
-    ]
-    emit({"groups": [each._asdict() for each in found]}, as_json, lambda _: table("", columns, rows))
-
-
-def _published(partitions: list[Path], heads: list[str], heads_file: Path | None) -> dict[Path, list[Head]]:
-    """The published heads of each partition. MisuseError when one cannot be read, or it is not told which it is of."""
-    found: dict[Path, list[Head]] = {partition: [] for partition in partitions}
-    if heads and len(partitions) > 1:
-        raise MisuseError(
-            f"--head names a head of one partition, and there are {len(partitions)}; name its directory, or use --heads"
-        )
-    for text in heads:
-        found[partitions[0]].append(Head.parse(text))
-    names = {_name(partition): partition for partition in partitions}
-    for number, line in enumerate(_lines(heads_file), 1):
-        name, _, text = line.strip().partition(" ")
-        if not name or name.startswith("#"):
-            continue
-        if name not in names:
-            raise MisuseError(
-                f"{heads_file}, line {number}: there is no partition {name!r:.100}; {', '.join(names)} are"
-            )
-        found[names[name]].append(Head.parse(text))
-    return found
-
-
-def _lines(path: Path | None) -> list[str]:
-    try:
-        return path.read_text().splitlines() if path else []
-    except (OSError, UnicodeDecodeError) as error:
-        raise MisuseError(f"cannot read the heads in {path}: {error}") from None
-
-
-def _name(partition: Path) -> str:
-    return f"{partition.parent.name}/{partition.name}"
 
 
 def _tell(progress: Progress, task: TaskID, done: int, total: int) -> None:
@@ -208,11 +114,8 @@ def _chosen(path: Path | None, data: Path | None) -> Path:
 
 
 def _plain(report: offline.Report) -> dict[str, Any]:
-    names = ("segments", "bytes", "batches", "records", "first_offset", "next_offset", "in_use", "chained_from")
-    shown = {name: getattr(report, name) for name in names}
-    head = None if report.head is None else str(report.head)
-    confirmed = [str(each) for each in report.confirmed]
-    return {"partition": str(report.directory), **shown, "head": head, "confirmed": confirmed}
+    names = ("segments", "bytes", "batches", "records", "first_offset", "next_offset", "in_use")
+    return {"partition": str(report.directory), **{name: getattr(report, name) for name in names}}
 
 
 def _show(reports: list[offline.Report]) -> None:
@@ -237,9 +140,6 @@ def _show(reports: list[offline.Report]) -> None:
     for each in reports:
         if each.in_use:
             console.print(f"{each.directory} is in use by {each.in_use}: checked up to what is durable", soft_wrap=True)
-        if each.head is not None:
-            begin = f"chained from offset {each.chained_from} on, {len(each.confirmed)} published heads confirmed"
-            console.print(f"{_name(each.directory)}: {begin}; now {each.head}", soft_wrap=True)
         for problem in each.problems:
             console.print(f"[red]✗[/red] {problem}", soft_wrap=True)
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import typer
 
-from penstock.commands.common import with_setting_flags
+from penstock.commands.common import run_logging, with_setting_flags
 from penstock.configuration import configure
 from penstock.parent import stop_with_parent
-from penstock.surroundings import run_logging
 from processors.settings import ProcessorsSettings
 
 

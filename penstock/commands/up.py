@@ -19,13 +19,13 @@ from penstock.commands.common import (
     assignments,
     called,
     console,
+    data_directory,
     hub_client,
     processors_client,
 )
 from penstock.configuration import Configuration, configure
 from penstock.ports import free_port, holder, is_free
 from penstock.supervisor import Job, Supervisor
-from penstock.surroundings import data_directory
 from streams.clock import SystemClock
 from streams.control import ControlClient
 from streams.errors import MisuseError, PenstockError

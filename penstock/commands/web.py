@@ -8,10 +8,9 @@ from pathlib import Path
 import typer
 
 from hub.web.settings import WebSettings
-from penstock.commands.common import with_setting_flags
+from penstock.commands.common import run_logging, with_setting_flags
 from penstock.configuration import configure
 from penstock.parent import stop_with_parent
-from penstock.surroundings import run_logging
 
 
 def register(app: typer.Typer) -> None:

@@ -13,7 +13,7 @@ from streams.frames.floats import Encoded, FloatValues, Ints, encode_float32, en
 from streams.frames.frame import Block, Column, Frame, Kind
 from streams.frames.packing import Hints, column_key, time_key
 from streams.frames.values import bools, narrowed, not_float32, texts
-from streams.varint import put_unsigned
+from streams.frames.varint import put_unsigned
 
 Floats = Any
 """Floats in the encoder's own form: a list, or a numpy array."""

@@ -12,7 +12,7 @@ from streams.frames.fault import Fault, refuse
 from streams.frames.frame import Block, Column, Frame, Kind
 from streams.frames.header import Bytes, FrameHeader, read_body, read_header
 from streams.frames.reader import Reader
-from streams.varint import wrap
+from streams.frames.varint import wrap
 
 
 def decode(data: Bytes) -> Frame:

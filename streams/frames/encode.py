@@ -13,7 +13,7 @@ from streams.frames.floats_plain import PlainFloats, special_rows
 from streams.frames.frame import Frame
 from streams.frames.integers import put_integers
 from streams.frames.packing import TIME_PREDICTORS, VALUE_PREDICTORS, Hints
-from streams.varint import wrap
+from streams.frames.varint import wrap
 
 
 def encode(

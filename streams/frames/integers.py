@@ -23,7 +23,7 @@ from streams.frames.packing import (
     predicted,
     put_prediction,
 )
-from streams.varint import put_signed, wrap, zigzag
+from streams.frames.varint import put_signed, wrap, zigzag
 
 TABLE_HALF = 512
 """Residuals from -512 to 511 have their codes written out in a table for each Rice parameter."""

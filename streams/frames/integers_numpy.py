@@ -22,7 +22,7 @@ from streams.frames.packing import (
     put_prediction,
 )
 from streams.frames.values import INT64_MIN
-from streams.varint import put_signed, wrap
+from streams.frames.varint import put_signed, wrap
 
 Int64s = NDArray[np.int64]
 UInt64s = NDArray[np.uint64]

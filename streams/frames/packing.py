@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from streams.frames import layout
-from streams.varint import put_signed, put_unsigned
+from streams.frames.varint import put_signed, put_unsigned
 
 VALUE_PREDICTORS = (layout.LEVEL, layout.DELTA, layout.LINE)
 TIME_PREDICTORS = (layout.DELTA, layout.SECOND, layout.LINE)

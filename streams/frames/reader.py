@@ -5,7 +5,7 @@ from __future__ import annotations
 from streams.frames import layout
 from streams.frames.fault import Fault, refuse
 from streams.frames.header import Bytes
-from streams.varint import MASK, unzigzag, wrap
+from streams.frames.varint import MASK, unzigzag, wrap
 
 
 class Reader:

@@ -7,14 +7,13 @@ from streams.log.appends import Appended
 from streams.log.batch import BatchHeader, decode_batch, encode_batch
 from streams.log.event_log import EventLog
 from streams.log.groups import GroupOffsets
-from streams.log.reader import DamagedRange, DiskRefuses, OffsetOutOfRange, StreamReader, partitions
+from streams.log.reader import DamagedRange, OffsetOutOfRange, StreamReader, partitions
 from streams.log.settings import LogSettings
 
 __all__ = [
     "Appended",
     "BatchHeader",
     "DamagedRange",
-    "DiskRefuses",
     "EventLog",
     "GroupOffsets",
     "LogSettings",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streams.errors import MisuseError
 from streams.log.batch import BATCH_BYTES_MAX, TIMESTAMP_MS_MAX, NewBatch, OpenBatch
-from streams.log.chain import digest_of
 from streams.record import NewRecord
 
 Place = tuple[str, int]
@@ -39,11 +38,9 @@ Part = tuple[Place, Sequence[NewRecord], int]
 class Round:
     """What is committed together. Records are encoded when they come: who appends pays for it, not who commits."""
 
-    __slots__ = ("appends", "bytes", "chained", "groups")
+    __slots__ = ("appends", "bytes", "groups")
 
-    def __init__(self, chained: Collection[str] = ()) -> None:
-        """`chained`: the streams with a hash chain."""
-        self.chained = chained
+    def __init__(self) -> None:
         self.groups: dict[Place, list[Shared]] = {}
         self.appends = 0
         self.bytes = 0
@@ -57,7 +54,7 @@ class Round:
         if not group or group[-1].size + size > BATCH_BYTES:
             if group:
                 group[-1].close()
-            group.append(Shared(OpenBatch(), is_chained=place[0] in self.chained))
+            group.append(Shared(OpenBatch()))
         shared = group[-1]
         shared.batch.add(records)  # type: ignore[union-attr]  # one that is taken as it is counts as full
         shared.size += size
@@ -78,19 +75,17 @@ class Round:
 class Shared:
     """A batch and the appends that are in it: token and number of records of each."""
 
-    __slots__ = ("batch", "is_chained", "members", "size")
+    __slots__ = ("batch", "members", "size")
 
-    def __init__(self, batch: OpenBatch | NewBatch, *, is_chained: bool = False) -> None:
+    def __init__(self, batch: OpenBatch | NewBatch) -> None:
         self.batch = batch
-        self.is_chained = is_chained
         self.size = 0
         self.members: list[tuple[object, int]] = []
 
     def close(self) -> NewBatch:
         """Nothing more is added."""
         if isinstance(self.batch, OpenBatch):
-            closed = self.batch.closed()
-            self.batch = closed._replace(digest=digest_of(closed)) if self.is_chained else closed
+            self.batch = self.batch.closed()
         return self.batch
 
 

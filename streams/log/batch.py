@@ -60,8 +60,6 @@ class NewBatch(NamedTuple):
     """Bytes of the whole batch."""
     offsets: int
     max_timestamp_ms: int
-    digest: bytes | None = None
-    """Of a stream with a hash chain (streams/log/chain.py)."""
 
     @property
     def records(self) -> bytes:
@@ -98,19 +96,13 @@ class OpenBatch(EncodedRecords):
 
     def closed(self) -> NewBatch:
         """The batch, with its checksum."""
-        return close_batch(self.parts(), self.count, self.first_ms, self.newest_ms, offsets=self.count + self.skipped)
-
-
-def close_batch(
-    parts: Sequence[Buffer], count: int, first_ms: int, newest_ms: int, *, offsets: int | None = None
-) -> NewBatch:
-    """The batch of `count` encoded records, with its checksum. It takes as many offsets, or `offsets`."""
-    offsets = count if offsets is None else offsets
-    size = HEADER_BYTES + sum(map(len, parts))
-    assert size <= BATCH_BYTES_MAX, "appends are checked"
-    checked = _CHECKED.pack(0, offsets - 1, first_ms, newest_ms, -1, -1, -1, count)
-    head = _FRAME.pack(size - LENGTH_FROM, 0, 2, crc32c_of([checked, *parts])) + checked
-    return NewBatch(head, parts, size, offsets, newest_ms)
+        parts = self.parts()
+        size = HEADER_BYTES + sum(map(len, parts))
+        assert size <= BATCH_BYTES_MAX, "appends are checked"
+        checked = _CHECKED.pack(0, self.count - 1, self.first_ms, self.newest_ms, -1, -1, -1, self.count)
+        crc = crc32c_of([checked, *parts])
+        head = _FRAME.pack(size - LENGTH_FROM, 0, 2, crc) + checked
+        return NewBatch(head, parts, size, self.count, self.newest_ms)
 
 
 def encode_batch(records: Sequence[NewRecord]) -> NewBatch:

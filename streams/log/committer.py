@@ -49,7 +49,6 @@ class Committer:
         self._partitions = partitions
         self._limits = {stream: each.pending_bytes_max for stream, each in settings.items()}
         self._intervals_ns = {stream: round(each.commit_interval_ms * 1e6) for stream, each in settings.items()}
-        self._chained = frozenset(stream for stream, each in settings.items() if each.chain)
         self._clock = clock
         self._tell = tell
         self._mutex = threading.Lock()
@@ -104,7 +103,7 @@ class Committer:
             self._interval_ns, self._due_ns = interval_ns, self._clock.monotonic_ns() + interval_ns
             self._condition.notify_all()
         if not pending or pending[-1].bytes > _ROUND_BYTES:
-            pending.append(Round(self._chained))
+            pending.append(Round())
         self.pending_bytes += size
         return pending[-1]
 

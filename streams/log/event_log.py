@@ -11,17 +11,14 @@ from pathlib import Path
 from streams.clock import Clock
 from streams.errors import MisuseError, TryLaterError
 from streams.files import DirectoryLock, DiskFiles, Files
-from streams.log.age_clock import AgeClock
 from streams.log.appends import Appended, Part, Place, check_size
-from streams.log.batch import NewBatch, take_batch
-from streams.log.chain import Head
+from streams.log.batch import take_batch
 from streams.log.committer import Committer
-from streams.log.compaction import StateKey
 from streams.log.partition import Partition, Recovered
 from streams.log.partitioner import partition_of
 from streams.log.reader import StreamReader
 from streams.log.settings import LogSettings
-from streams.record import NewRecord, Record
+from streams.record import NewRecord
 
 _log = logging.getLogger("penstock.log")
 
@@ -59,15 +56,11 @@ class EventLog:
         on_commit: OnCommit | None,
         owner: str,
         threaded: bool,
-        state_keys: Mapping[str, StateKey],
     ) -> None:
         self.directory = directory
-        self._state_keys = state_keys
-        self._compacting = threading.Lock()
-        self._is_closing = False
         self._settings = dict(streams)
         self._files = files
-        self._age = AgeClock(clock)
+        self._clock = clock
         self._on_commit = on_commit
         self._partitions: dict[Place, Partition] = {}
         with ExitStack() as opened:  # whoever tries again must not find the log in use by itself
@@ -95,28 +88,14 @@ class EventLog:
         on_commit: OnCommit | None = None,
         owner: str = "penstock",
         threaded: bool | None = None,
-        state_keys: Mapping[str, StateKey] | None = None,
     ) -> EventLog:
         """Open streams below `directory` for writing, and recover them. MisuseError when another process writes them.
 
         `on_commit` is called after each round, from the committer's thread. Without it, or with `threaded` false,
         there is no thread: rounds are made by `append_durable`, `flush` and `commit`, in the thread that calls them.
-        `state_keys`: of a stream that is compacted, of which state a record is the value; else that is its key.
         """
-        for name, settings in streams.items():
-            if settings.chain and settings.compact:
-                raise MisuseError(f"the stream {name!r} cannot have a hash chain and be compacted too: choose one")
         with_thread = on_commit is not None if threaded is None else threaded
-        return cls(
-            directory,
-            streams,
-            files=files,
-            clock=clock,
-            on_commit=on_commit,
-            owner=owner,
-            threaded=with_thread,
-            state_keys=state_keys or {},
-        )
+        return cls(directory, streams, files=files, clock=clock, on_commit=on_commit, owner=owner, threaded=with_thread)
 
     # -- appending ---------------------------------------------------------------------------------------------------
 
@@ -144,11 +123,6 @@ class EventLog:
         self._committer.add_batch((stream, partition), take_batch(batch), waiter)
         return self._wait(waiter, timeout_s)
 
-    def append_encoded(self, stream: str, partition: int, batch: NewBatch, token: object = None) -> None:
-        """Like `append`, for records of one partition that are a batch already (run_compiled.py)."""
-        self._partition(stream, partition)
-        self._committer.add_batch((stream, partition), batch, token)
-
     def flush(self, timeout_s: float = 30.0) -> None:
         """Return when everything appended so far is committed, or has failed."""
         self._committer.flush(timeout_s)
@@ -172,10 +146,6 @@ class EventLog:
         """First offset that is not on disk yet."""
         return self._partition(stream, partition).durable_end
 
-    def head(self, stream: str, partition: int = 0) -> Head | None:
-        """What stands for all that is on disk, to be published elsewhere; None when the stream has no chain."""
-        return self._partition(stream, partition).head
-
     def size_bytes(self, stream: str) -> int:
         """Bytes of all segments of a stream."""
         return sum(each.size_bytes() for (name, _), each in self._partitions.items() if name == stream)
@@ -187,27 +157,9 @@ class EventLog:
 
     def enforce_retention(self) -> int:
         """Remove segments that are too old or too much; returns how many."""
-        now_ms = self._age.now_ms()
+        now_ms = self._clock.time_ns() // 1_000_000
         with self._committer.lock:
             return sum(each.enforce_retention(now_ms) for each in self._partitions.values())
-
-    def compact(self) -> int:
-        """Compact the streams that are to be, where it is worth it; returns how many bytes that saved.
-
-        Takes its time: call it in a thread of its own. DiskError: it goes on at the next call.
-        """
-        now_ms = self._age.now_ms()
-        saved = 0
-        with self._compacting:
-            for (stream, _), partition in self._partitions.items():
-                if self._settings[stream].compact and not self._is_closing:
-                    saved += partition.compact(
-                        now_ms,
-                        state_key=self._state_keys.get(stream, _key_of),
-                        lock=self._committer.lock,
-                        is_stopping=lambda: self._is_closing,
-                    )
-        return saved
 
     @property
     def recovered(self) -> dict[Place, Recovered]:
@@ -216,13 +168,10 @@ class EventLog:
 
     def health(self) -> list[str]:
         """Sentences on what is wrong now; empty when nothing is."""
-        return sorted({*self._committer.problems.copy().values(), *self._age.problems()})
+        return sorted(set(self._committer.problems.copy().values()))
 
     def close(self) -> None:
         """Commit what is pending and let go of the files."""
-        self._is_closing = True
-        with self._compacting:  # it stops at its next batch
-            pass
         try:
             self._committer.close()
         finally:
@@ -268,10 +217,6 @@ class EventLog:
         if found is None:
             raise MisuseError(f"there is no partition {partition} of stream {stream!r} in {self.directory}")
         return found
-
-
-def _key_of(record: Record) -> bytes | None:
-    return record.key
 
 
 def _close(partition: Partition) -> None:

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from streams.errors import CorruptError, MisuseError
 from streams.files import DirectoryLock, Files, InUseError
 from streams.log.batch import decode_batch
-from streams.log.chain import SUFFIX as CHAIN_SUFFIX
-from streams.log.chain import ChainFile, Head
-from streams.log.chain_check import ChainCheck
-from streams.log.chain_opening import links, start_of
 from streams.log.durable import NAME, Durable, read_durable
 from streams.log.index import open_table
 from streams.log.partition import Partition, Recovered
 from streams.log.scan import Damaged, Found, walk_segment
 from streams.log.segment import segment_bases, segment_path
 from streams.log.settings import LogSettings
-from streams.log.swap import is_swapping
 from streams.record import Record
 
 Progress = Callable[[int, int], None]
@@ -40,12 +35,6 @@ class Report:
     next_offset: int = 0
     in_use: str | None = None
     """By whom; then it was checked up to its durable point."""
-    chained_from: int | None = None
-    """Where its hash chain begins; None: it has none, or it was not asked for."""
-    head: Head | None = None
-    """At the end of what was checked."""
-    confirmed: list[Head] = field(default_factory=list)
-    """Published heads that are right."""
     problems: list[str] = field(default_factory=list)
 
 
@@ -57,20 +46,9 @@ def find_partitions(directory: Path, files: Files) -> list[Path]:
     return [path for path in found if segment_bases(path, files)]
 
 
-def verify(
-    partition: Path,
-    *,
-    files: Files,
-    progress: Progress | None = None,
-    chain: bool = False,
-    published: Sequence[Head] = (),
-) -> Report:
-    """Check every checksum, every record, the order of offsets and what the indexes say of their segments.
-
-    With `chain` also the hash chain, and it against heads that were published.
-    """
+def verify(partition: Path, *, files: Files, progress: Progress | None = None) -> Report:
+    """Check every checksum, every record, the order of offsets and what the indexes say of their segments."""
     report = Report(partition)
-    check = ChainCheck(partition, published, files=files) if chain or published else None
     with _held(partition) as owner:
         report.in_use = owner
         point = _durable(partition, files)
@@ -83,40 +61,16 @@ def verify(
             elif report.next_offset < base:
                 report.problems.append(f"{partition}: offsets {report.next_offset} to {base} are not there")
             report.next_offset = base
-            if check:
-                check.begin(base, following or (point.end if point else None), is_in_use=owner is not None)
             for each in _walk(partition, base, stop, following, point, files):
-                if isinstance(each, Damaged) and each.offset == following and is_swapping(partition, files=files):
-                    break
                 _take(report, segment_path(partition, base), each)
-                if check:
-                    check.take(each)
                 position = each.position + each.header.size if isinstance(each, Found) else each.stop
                 if progress:
                     progress(done + position, report.bytes)
             done += stop
-            if check:
-                check.end(following)
             if following is not None and not _has_index(partition, base, stop, files):
                 report.problems.append(f"{segment_path(partition, base)} has no whole index: searches in it are slow")
         _check_durable(report, point)
-    if check:
-        check.finish()
-        report.chained_from, report.head, report.confirmed = check.chained_from, check.head, check.confirmed
-        report.problems += check.problems
     return report
-
-
-def head(partition: Path, *, files: Files) -> Head | None:
-    """The head of the chain where the partition is durable, also of one in use; None when it has no chain."""
-    point = _durable(partition, files)
-    if point is None or start_of(partition, point.segment, files=files) is None:
-        return None
-    with closing(files.open(segment_path(partition, point.segment, CHAIN_SUFFIX))) as file:
-        found = ChainFile(file, point.segment).up_to(point.end)[0]
-    for entry in links(partition, point.segment, point.position, found.offset, point.end, files=files):
-        found = Head(entry.next_offset, entry.follow(found.head))
-    return found
 
 
 def _take(report: Report, path: Path, each: Found | Damaged) -> None:
@@ -168,8 +122,7 @@ def repair(partition: Path, *, files: Files) -> Recovered:
     """
     lock = DirectoryLock(partition.parent, owner="penstock log repair")
     try:
-        chain = bool(segment_bases(partition, files, CHAIN_SUFFIX))
-        opened = Partition(partition, LogSettings(chain=chain), files=files, check_all=True)
+        opened = Partition(partition, LogSettings(), files=files, check_all=True)
         opened.close()
     finally:
         lock.release()

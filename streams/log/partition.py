@@ -9,30 +9,24 @@ Offsets below the durable point are never given twice, whatever is left of them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from streams.errors import DiskError
-from streams.files import CALL_BYTES_MAX, DRAFT_SUFFIX, Buffer, Files
+from streams.files import Buffer, Files
 from streams.log.batch import OFFSET, NewBatch
-from streams.log.chain import SUFFIX as CHAIN_SUFFIX
-from streams.log.chain import Chain, Head, digest_of
-from streams.log.chain_opening import finish_chain, note_removal, open_chain
-from streams.log.compaction import Abandoned, Compaction, Rewritten, StateKey, read_place, write_place
 from streams.log.durable import Durable, DurablePoint, trusted_bytes
-from streams.log.index import SUFFIX, Index
+from streams.log.index import SUFFIX
 from streams.log.scan import Damaged, walk_segment
 from streams.log.segment import Segment, segment_bases, segment_path
 from streams.log.settings import LogSettings
-from streams.log.swap import begin_swap, finish_swap, forget_drafts
 
 _log = logging.getLogger("penstock.log")
 
-_WORTH_IT = 0.5
-"""Finished segments are compacted when so much of them is new since the last time."""
+_CALL_BYTES = 1 << 20
+"""For larger writes Linux looks for pages of 2 MiB, and takes several times as long where it has none at hand."""
 
 
 @dataclass(slots=True)
@@ -69,7 +63,6 @@ class Partition:
         """The disk failed: what it holds behind the durable point is not known."""
         self._must_roll = False
         self._active: Segment | None = None
-        self._chain: Chain | None = None
         try:
             files.make_directory(directory)
             self._durable = DurablePoint(directory, files=files)
@@ -77,8 +70,6 @@ class Partition:
             raise DiskError(f"cannot open {directory}: {error}; make room or mend the disk") from error
         try:
             self._recover(None if check_all else self._durable.point)
-            if settings.chain:
-                self._chain = open_chain(directory, [*self._closed, self._opened.base], self.next_offset, files=files)
         except BaseException as error:
             self._close_files()
             if isinstance(error, OSError):
@@ -93,10 +84,10 @@ class Partition:
         offset, position = self.next_offset, active.size
         offsets: list[int] = []
         calls: list[list[Buffer]] = []
-        size = CALL_BYTES_MAX
+        size = _CALL_BYTES
         for batch in batches:
             offsets.append(offset)
-            if size + batch.size > CALL_BYTES_MAX:
+            if size + batch.size > _CALL_BYTES:
                 calls.append([])
                 size = 0
             calls[-1] += (OFFSET.pack(offset) + batch.head, *batch.parts)
@@ -110,8 +101,6 @@ class Partition:
         for base, batch in zip(offsets, batches):
             active.index.note(base - active.base, position, batch.size, batch.max_timestamp_ms)
             position += batch.size
-            if self._chain is not None:
-                self._chain.note(base, batch.offsets, batch.digest or digest_of(batch))
         self.next_offset = offset
         return offsets
 
@@ -125,18 +114,11 @@ class Partition:
             self._broken = True
             raise DiskError(f"cannot sync {active.path}: {error}; what was not acknowledged is cut off") from error
         active.index.write()
-        if self._chain is not None:
-            self._chain.settle()
 
     @property
     def durable_end(self) -> int:
         """First offset that is not on disk."""
         return self._durable.point.end if self._durable.point else 0
-
-    @property
-    def head(self) -> Head | None:
-        """What stands for all that is on disk; None when the stream is not chained."""
-        return self._chain.settled if self._chain is not None else None
 
     # -- removing ----------------------------------------------------------------------------------------------------
 
@@ -168,61 +150,6 @@ class Partition:
         self._remove(gone)
         return len(gone)
 
-    def compact(
-        self, now_ms: int, *, state_key: StateKey, lock: AbstractContextManager[object], is_stopping: Callable[[], bool]
-    ) -> int:
-        """Keep the last record of each key, if that is worth it; returns how many bytes that saved.
-
-        May be called in a thread of its own: `lock` keeps the committer away while segments are exchanged.
-        """
-        saved = 0
-        try:
-            with lock:
-                if self._broken:
-                    return 0
-                finish_swap(self.directory, files=self._files)
-                segments = [(base, closed.size) for base, closed in self._closed.items()]
-                end = self._opened.base
-            start = read_place(self.directory, files=self._files)
-            following = [*[base for base, _ in segments[1:]], end]
-            fresh = sum(size for (_, size), stop in zip(segments, following) if stop > start)
-            if not fresh or fresh < _WORTH_IT * sum(size for _, size in segments):
-                return 0
-            forget_drafts(self.directory, files=self._files)
-            run = Compaction(
-                self.directory, segments, end, files=self._files, state_key=state_key, is_stopping=is_stopping
-            )
-            run.survey(start)
-            horizon_ms = now_ms - round(self._settings.tombstone_s * 1000)
-            for each in run.rewrite(tombstones_before_ms=horizon_ms, segment_bytes=self._settings.segment_bytes):
-                with lock:
-                    saved += self._exchange(each)
-            write_place(self.directory, run.surveyed_to, files=self._files)
-        except OSError as error:
-            raise DiskError(f"cannot compact {self.directory}: {error}; nothing is lost, it is tried again") from error
-        except Abandoned:
-            pass
-        return saved
-
-    def _exchange(self, each: Rewritten) -> int:
-        """Let a rewritten segment take the place of those that it was made of; returns how many bytes that saved."""
-        if self._broken or any(base not in self._closed for base in each.bases):  # retention was quicker
-            forget_drafts(self.directory, files=self._files)
-            return 0
-        begin_swap(self.directory, each.bases, files=self._files)
-        before = sum(self._closed[base].size for base in each.bases)
-        first, *others = each.bases
-        for base in others:
-            del self._closed[base]
-        self._closed[first] = _Closed(each.size, max(note.max_timestamp_ms for note in each.notes))
-        finish_swap(self.directory, files=self._files)
-        index = self._index(first)
-        for note in each.notes:
-            index.note(note.base_offset - first, note.position, note.size, note.max_timestamp_ms)
-        index.finish(each.end - first, each.size)
-        index.close()
-        return before - each.size
-
     def size_bytes(self) -> int:
         """Bytes of all segments."""
         return sum(closed.size for closed in list(self._closed.values())) + self._opened.size
@@ -242,10 +169,6 @@ class Partition:
     def _opened(self) -> Segment:
         assert self._active is not None, "the partition is open"
         return self._active
-
-    def _index(self, base: int) -> Index:
-        path = segment_path(self.directory, base, SUFFIX)
-        return Index(path, files=self._files, interval_bytes=self._settings.index_interval_bytes)
 
     def _open(self, base: int) -> Segment:
         return Segment(
@@ -267,38 +190,25 @@ class Partition:
         """Finish the active segment, which is durable, and begin a new one. DiskError: nothing is written yet."""
         self._must_roll = True  # a segment with the next base may be there from now on: no other may take its offsets
         finished = self._opened
-        with ExitStack() as opened:
+        try:
+            finished.index.finish(self.next_offset - finished.base, finished.size)
+            following = self._open(self.next_offset)
             try:
-                finished.index.finish(self.next_offset - finished.base, finished.size)
-                following = self._open(self.next_offset)
-                opened.callback(following.close)
-                chain = self._next_chain(opened)
                 self._files.sync_directory(self.directory)
-            except OSError as error:
-                raise DiskError(f"cannot begin a new segment in {self.directory}: {error}; make room") from error
-            opened.pop_all()
+            except BaseException:
+                following.close()
+                raise
+        except OSError as error:
+            raise DiskError(f"cannot begin a new segment in {self.directory}: {error}; make room") from error
         self._closed[finished.base] = _Closed(finished.size, finished.index.newest_ms)
         self._active = following
         self._must_roll = False
         finished.close()
-        if self._chain is not None:
-            self._chain.close()
-        self._chain = chain
         try:  # the next start has less to check; nothing else depends on it
             self._publish()
             self._durable.sync()
         except OSError as error:
             _log.warning("cannot write the durable point of %s: %s", self.directory, error)
-
-    def _next_chain(self, opened: ExitStack) -> Chain | None:
-        """The chain of the segment that begins where the active one ends."""
-        if self._chain is None:
-            return None
-        head = finish_chain(self._chain, self.directory, self.next_offset, files=self._files).head
-        chain = Chain(self.directory, self.next_offset, files=self._files)
-        opened.callback(chain.close)
-        chain.begin(head)
-        return chain
 
     def _restart(self) -> None:
         """After a failed sync nobody knows what is on disk: cut back to what was acknowledged, go on in a new file."""
@@ -315,21 +225,14 @@ class Partition:
         self.next_offset = point.end
         self._must_roll = active.size > 0
         self._broken = False
-        if self._chain is not None:
-            self._chain.forget()
 
     def _is_too_old(self, newest_ms: int, now_ms: int) -> bool:
         limit_s = self._settings.retention_s
         return limit_s is not None and newest_ms < now_ms - limit_s * 1000
 
     def _remove(self, bases: Sequence[int]) -> None:
-        if bases:
-            finish_swap(self.directory, files=self._files)
-        if bases and self._chain is not None:
-            kept = next(base for base in (*self._closed, self._opened.base) if base not in bases)
-            note_removal(self.directory, kept, files=self._files)
         for base in bases:
-            for suffix in (".log", SUFFIX, CHAIN_SUFFIX):
+            for suffix in (".log", SUFFIX):
                 path = segment_path(self.directory, base, suffix)
                 if self._files.exists(path):
                     self._files.remove(path)
@@ -341,21 +244,13 @@ class Partition:
         self._durable.close()
         if self._active is not None:
             self._active.close()
-        if self._chain is not None:
-            self._chain.close()
 
     # -- recovery ----------------------------------------------------------------------------------------------------
 
     def _recover(self, point: Durable | None) -> None:
-        finish_swap(self.directory, files=self._files)
-        forget_drafts(self.directory, files=self._files)
         bases = segment_bases(self.directory, self._files)
-        for name in self._files.listing(self.directory):
-            if name.endswith(DRAFT_SUFFIX):
-                self._files.remove(self.directory / name)
-        for suffix in (SUFFIX, CHAIN_SUFFIX):
-            for base in set(segment_bases(self.directory, self._files, suffix)) - set(bases):
-                self._files.remove(segment_path(self.directory, base, suffix))
+        for base in set(segment_bases(self.directory, self._files, SUFFIX)) - set(bases):
+            self._files.remove(segment_path(self.directory, base, SUFFIX))
         known_end = self._durable.point.end if self._durable.point else 0
         if not bases:
             bases = [known_end]

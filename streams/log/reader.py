@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
 
-from streams.errors import CorruptError, PenstockError, TryLaterError
+from streams.errors import CorruptError, PenstockError
 from streams.files import File, Files
 from streams.log.batch import decode_batch
 from streams.log.durable import NAME, Durable, read_durable
@@ -36,18 +35,6 @@ class DamagedRange(CorruptError):
         super().__init__(f"{where} is damaged: offsets {offset} to {resume} cannot be read; what follows can")
         self.offset = offset
         self.resume = resume
-
-
-class DiskRefuses(TryLaterError):
-    """The disk does not give what stands at `offset`; nothing says that it is damaged, and nothing is passed over."""
-
-    def __init__(self, offset: int, where: Path, error: OSError) -> None:
-        super().__init__(f"the disk refuses to read offset {offset} of {where}: {error}", retry_after_s=1.0)
-        self.offset = offset
-
-
-class _Exchanged(Exception):
-    """A segment is not there any more: it was removed, or another took its place."""
 
 
 class StreamReader:
@@ -95,36 +82,25 @@ class StreamReader:
     # -- reading -----------------------------------------------------------------------------------------------------
 
     def read(self, offset: int, *, bytes_max: int = READ_BYTES) -> list[Record]:
-        """Records from `offset` on, about `bytes_max` bytes of batches at most, at least one; [] at the end alone.
+        """Records from `offset` on, about `bytes_max` bytes of batches at most, at least one batch; [] at the end.
 
-        Offsets may be missing between them, where a stream is compacted.
-        OffsetOutOfRange: it is not there any more, or not yet. DamagedRange: go on at its `resume`. DiskRefuses: the
-        disk does not give it now; the same call may succeed later.
+        OffsetOutOfRange: it is not there any more, or not yet. DamagedRange: go on at its `resume`.
         """
-        try:
-            return self._read(offset, min(bytes_max, READ_BYTES_MAX))
-        except OSError as error:
-            self.close()  # what is open may be of no use any more; the next call opens it anew
-            raise DiskRefuses(offset, self.directory, error) from error
-
-    def _read(self, offset: int, bytes_max: int) -> list[Record]:
         records: list[Record] = []
-        following: int | None = offset
-        while not records and following is not None:
-            offset, following = following, None
-            for found in self.read_batches(offset, bytes_max=bytes_max):
-                following = found.header.next_offset
-                try:
-                    batch = decode_batch(found.data, found.at, found.header)
-                except CorruptError as error:  # its checksum is right: somebody wrote it so
-                    if records:
-                        self._place = None
-                        break
-                    first = max(offset, found.header.base_offset)
-                    raise DamagedRange(first, following, f"{self.directory}: {error}") from None
-                if found.header.base_offset < offset:
-                    batch = [record for record in batch if record.offset >= offset]
-                records += batch
+        for found in self.read_batches(offset, bytes_max=min(bytes_max, READ_BYTES_MAX)):
+            try:
+                batch = decode_batch(found.data, found.at, found.header)
+            except CorruptError as error:  # its checksum is right: somebody wrote it so
+                if records:
+                    self._place = None
+                    break
+                resume = found.header.next_offset
+                raise DamagedRange(
+                    max(offset, found.header.base_offset), resume, f"{self.directory}: {error}"
+                ) from None
+            if found.header.base_offset < offset:
+                batch = [record for record in batch if record.offset >= offset]
+            records += batch
         return records
 
     def read_batches(self, offset: int, *, bytes_max: int = READ_BYTES) -> Iterator[Found]:
@@ -136,18 +112,15 @@ class StreamReader:
         if point is None or not 0 <= offset < end:
             raise OffsetOutOfRange(offset, self.earliest, end, self.directory)
         due, base, position = self._seek(offset, point)
-        taken, missing = 0, -1
-        is_stale = self._place is not None  # compaction may have exchanged the segment since it was opened
+        taken = 0
         while True:
             following = self._following(base, point)
             offset_end = end if following is None else following
             file = self._segment(base)
-            if file is None:  # removed, or another took its place
-                offset = max(offset, due)
-                if base == missing:
+            if file is None:
+                if offset_end > offset:
                     raise self._gone(offset, offset_end, base, end)
-                missing = base
-                due, base, position = self._seek_anew(offset, point)
+                due, base, position = offset_end, offset_end, 0
                 continue
             stop = point.position if following is None else file.size()
             for found in walk(file, position, stop, due, offset_end=offset_end):
@@ -172,12 +145,7 @@ class StreamReader:
             if due < offset_end and offset < offset_end:
                 if taken:
                     return
-                offset = max(offset, due)
-                if is_stale:
-                    is_stale = False
-                    due, base, position = self._seek_anew(offset, point)
-                    continue
-                raise self._damage(offset, offset_end, base, position)
+                raise self._damage(max(offset, due), offset_end, base, position)
             if following is None or taken:
                 return
             due, base, position = following, following, 0
@@ -187,14 +155,17 @@ class StreamReader:
         point = self._point()
         if point is None:
             return 0
-        while True:
-            self._close_segment()
-            with contextlib.suppress(_Exchanged):
-                found = (self._first_as_new(base, timestamp_ms, point) for base in self._bases(point))
-                return next((offset for offset in found if offset is not None), point.end)
+        for base in self._bases(point):
+            found = self._first_as_new(base, timestamp_ms, point)
+            if found is not None:
+                return found
+        return point.end
 
     def close(self) -> None:
-        self._close_segment()
+        self._place = None
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None
         if self._durable_file is not None:
             self._durable_file.close()
             self._durable_file = None
@@ -227,11 +198,6 @@ class StreamReader:
         """An offset at or before `offset`, and the segment and position where its batch begins."""
         if self._place is not None and self._place[0] == offset:
             return self._place
-        return self._seek_anew(offset, point)
-
-    def _seek_anew(self, offset: int, point: Durable) -> tuple[int, int, int]:
-        """The same, looking at what is there now."""
-        self._close_segment()
         bases = self._bases(point)
         if not bases or offset < bases[0]:
             raise OffsetOutOfRange(offset, bases[0] if bases else 0, point.end, self.directory)
@@ -248,7 +214,7 @@ class StreamReader:
         following = self._following(base, point)
         file = self._segment(base)
         if file is None:
-            raise _Exchanged
+            return None
         stop = point.position if following is None else file.size()
         with open_table(self.directory, base, files=self._files) as table:
             end = None if following is None else table.end(stop)
@@ -268,17 +234,10 @@ class StreamReader:
                 file = self._files.open(segment_path(self.directory, base))
             except FileNotFoundError:
                 return None
-            self._close_segment()
+            if self._open is not None:
+                self._open[1].close()
             self._open = (base, file)
-        assert self._open is not None
         return self._open[1]
-
-    def _close_segment(self) -> None:
-        """The place that is known is one in the file that was open: the next one may hold something else there."""
-        self._place = None
-        if self._open is not None:
-            self._open[1].close()
-            self._open = None
 
     def _gone(self, offset: int, resume: int, base: int, end: int) -> PenstockError:
         """Why `offset` cannot be read when the file of its segment is not there."""

@@ -27,27 +27,23 @@ _LARGE_BYTES = 1024
 class EncodedRecords:
     """Records one after the other, their offsets counted from 0, in parts: a large value is one, and is not copied."""
 
-    __slots__ = ("_parts", "_run", "count", "first_ms", "newest_ms", "skipped")
+    __slots__ = ("_parts", "_run", "count", "first_ms", "newest_ms")
 
     def __init__(self) -> None:
         self._parts: list[Buffer] = []
         self._run = bytearray()
         self.count = 0
-        self.skipped = 0
-        """Offsets without a record."""
         self.first_ms = self.newest_ms = 0
 
     def add(self, records: Sequence[NewRecord]) -> None:
         """Records that were checked: keys and values are bytes, times from 1970 on."""
         if not self.count:
             self.first_ms = self.newest_ms = records[0].timestamp_ms
-        delta = self.count + self.skipped
         for record in records:
             key, value, time_ms = record.key, record.value, record.timestamp_ms
             if time_ms > self.newest_ms:
                 self.newest_ms = time_ms
-            head = b"\x00" + varint(time_ms - self.first_ms) + varint(delta)
-            delta += 1
+            head = b"\x00" + varint(time_ms - self.first_ms) + varint(self.count)
             head += _NONE if key is None else varint(len(key)) + key
             tail = _encode_headers(record.headers) if record.headers else _NO_HEADERS
             self.count += 1
@@ -63,10 +59,6 @@ class EncodedRecords:
             else:
                 self._parts += (self._run, value)
                 self._run = bytearray(tail)
-
-    def skip_to(self, delta: int) -> None:
-        """The next record is this far behind the first offset; not before where it would stand."""
-        self.skipped = delta - self.count
 
     def parts(self) -> list[Buffer]:
         return [*self._parts, self._run]

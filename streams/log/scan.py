@@ -126,7 +126,9 @@ def _boundary(
         return end, None
     _, length, _, _, crc, _, last_delta, *_, count = HEADER.unpack(head)
     size, dues = length + LENGTH_FROM, (offset + last_delta + 1, offset + count)
-    limit = offset + (end - position) // RECORD_BYTES_MIN + 1 if offset_end is None else offset_end
+    limit = offset + (end - position) // RECORD_BYTES_MIN + 1
+    if offset_end is not None:
+        limit = min(limit, offset_end)
     due = dues[0] if offset < dues[0] <= limit else None
     is_sized = HEADER_BYTES <= size <= BATCH_BYTES_MAX
     after = position + size

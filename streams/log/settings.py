@@ -20,13 +20,6 @@ class LogSettings:
         None, "Oldest segments are removed above this size of a partition.", minimum=1
     )
     retention_s: float | None = setting(None, "Segments whose newest record is older are removed.", minimum=1)
-    compact: bool = setting(False, "Keep only the last record of each key, and of records without a key all.")
-    tombstone_s: float = setting(
-        86_400.0, "A record without a value, which removes its key, is itself removed when it is older.", minimum=0
-    )
-    chain: bool = setting(
-        False, "Keep a hash chain over the batches, so that a change of what was written can be shown."
-    )
     commit_interval_ms: float = setting(
         0.0, "How long a commit waits for company; 0 takes what came during the one before.", minimum=0, maximum=1000
     )

@@ -5,16 +5,20 @@ from __future__ import annotations
 from functools import lru_cache
 
 from streams.errors import CorruptError
-from streams.varint import MASK, put_signed, unzigzag
 
 _SHIFT_MAX = 63
+_BITS_64 = (1 << 64) - 1
 
 
 @lru_cache(maxsize=1 << 14)
 def varint(value: int) -> bytes:
     """A signed 64-bit number. Lengths and deltas come again and again, so they are remembered."""
+    number = value << 1 ^ value >> 63
     out = bytearray()
-    put_signed(out, value)
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
     return bytes(out)
 
 
@@ -30,8 +34,8 @@ def read_varint(data: bytes | memoryview, at: int, end: int) -> tuple[int, int]:
         at += 1
         number |= (byte & 0x7F) << shift
         if byte < 0x80:
-            if number > MASK:
+            if number > _BITS_64:
                 break
-            return unzigzag(number), at
+            return number >> 1 ^ -(number & 1), at
         shift += 7
     raise CorruptError("a number in a record does not end")

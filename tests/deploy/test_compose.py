@@ -31,7 +31,7 @@ def test_every_setting_exists(compose: dict[str, Any]) -> None:
 
 
 def test_every_command_exists(compose: dict[str, Any]) -> None:
-    known = {each.words.removeprefix("penstock ") for each in commands()}
+    known = {words.removeprefix("penstock ") for words, _ in commands()}
     for name in OURS:
         words = [word for word in compose["services"][name]["command"] if not word.startswith(("-", "/"))]
         assert " ".join(words) in known, f"{name}: {words}"

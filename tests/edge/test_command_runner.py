@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import json
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -15,7 +14,6 @@ from edge.command_runner import INTERRUPTED, WAITING_MAX, CommandRunner
 from edge.commands.command import Arguments, CommandContext, Result
 from edge.commands.identify import IdentifyCommand
 from edge.commands.read_now import ReadNowCommand
-from edge.commands.restart_agent import RestartAgentCommand
 from edge.inbox import Inbox
 from edge.settings import EdgeSettings
 from streams.clock import ManualClock
@@ -58,26 +56,10 @@ class Desk:
     def __init__(self, runner: CommandRunner, sent: list[dict[str, Any]], clock: ManualClock) -> None:
         self.runner, self.sent, self.clock = runner, sent, clock
         self.acknowledged: list[str] = []
-        self.restarts: list[int] = []
-        self.readings: dict[str, dict[str, Any]] = {}
-        self.uncertainty_ms = 0
 
-    def ask(
-        self,
-        key: str = "k",
-        name: str = "probe",
-        *,
-        deadline_s: float = 60,
-        guard: Any = None,
-        created_s: float | None = None,
-        **arguments: Any,
-    ) -> None:
+    def ask(self, key: str = "k", name: str = "probe", *, deadline_s: float = 60, **arguments: Any) -> None:
         deadline_ms = self.clock.time_ns() // 1_000_000 + round(deadline_s * 1000)
         command = {"key": key, "name": name, "arguments": arguments, "deadline_ms": deadline_ms}
-        if guard is not None:
-            command["guard"] = guard
-        if created_s is not None:
-            command["created_ms"] = self.clock.time_ns() // 1_000_000 + round(created_s * 1000)
         self.runner.on_message(json.dumps(command).encode(), lambda: self.acknowledged.append(key))
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -102,23 +84,10 @@ async def desk(
     inbox = Inbox(directory, files=DiskFiles(), clock=chosen, kept_max=settings.commands_kept_max)
     sent: list[dict[str, Any]] = []
     known: Mapping[str, Any] = {command.name: command for command in commands}
-    restarts: list[int] = []
-    runner = CommandRunner(
-        settings,
-        inbox,
-        known,
-        dataclasses.replace(CONTEXT, readings=lambda: at.readings),
-        clock=chosen,
-        executor=None,
-        send=sent.append,
-        restart=lambda: restarts.append(1),
-        uncertainty_ms=lambda: at.uncertainty_ms,
-    )
-    at = Desk(runner, sent, chosen)
-    at.restarts = restarts
+    runner = CommandRunner(settings, inbox, known, CONTEXT, clock=chosen, executor=None, send=sent.append)
     await runner.open()
     try:
-        yield at
+        yield Desk(runner, sent, chosen)
     finally:
         await runner.close()
 
@@ -341,110 +310,3 @@ def test_read_now_answers_all_or_those_asked_for() -> None:
         ReadNowCommand().check({"series": "a"})
     with pytest.raises(MisuseError, match="no argument 'x'"):
         ReadNowCommand().check({"x": 1})
-
-
-async def test_a_deadline_is_judged_with_what_the_clock_may_be_off(tmp_path: Path) -> None:
-    probe = Probe()
-    async with desk(tmp_path, probe) as at:
-        at.uncertainty_ms = 16_000
-        at.ask("short", deadline_s=15)
-        assert "16 s uncertain" in (await at.until_state("expired", "short"))["error"]
-        at.ask("long", deadline_s=60)
-        await at.until_state("succeeded", "long")
-        assert len(probe.ran) == 1
-
-
-async def test_a_clock_that_is_not_set_runs_nothing(tmp_path: Path) -> None:
-    probe = Probe()
-    async with desk(tmp_path, probe) as at:
-        at.ask(created_s=3600, deadline_s=3660)  # the hub says that it is an hour later
-        assert "behind the hub's" in (await at.until_state("expired"))["error"]
-        assert probe.ran == []
-
-
-async def test_a_clock_that_is_set_back_while_a_command_waits_gains_it_nothing(tmp_path: Path) -> None:
-    first, second = Probe(waits=True), Probe()
-    second.name = "second"
-    async with desk(tmp_path, first, second, commands_running_max=1) as at:
-        at.ask("a")
-        await at.until_state("running", "a")
-        at.ask("b", "second", created_s=0, deadline_s=30)
-        await at.until_state("accepted", "b")
-        at.clock.advance(40)
-        at.clock.set_time_ns(at.clock.time_ns() - 40 * 10**9)
-        first.let_go.set()
-        await at.until_state("expired", "b")
-        assert second.ran == []
-
-
-async def test_a_guard_is_looked_at_just_before(tmp_path: Path) -> None:
-    first, second = Probe(waits=True), Probe()
-    second.name = "second"
-    async with desk(tmp_path, first, second, commands_running_max=1) as at:
-        now_ns = at.clock.time_ns()
-        at.readings = {"pressure": {"time_ns": now_ns, "value": 3.0, "unit": "bar", "quality": "good"}}
-        guard = {"series": "pressure", "below": 5}
-        at.ask("a", guard=guard)
-        await at.until_state("running", "a")
-        at.ask("b", "second", guard=guard)
-        await at.until_state("accepted", "b")  # it held when the command came
-        at.readings["pressure"]["value"] = 6.0
-        first.let_go.set()
-        assert "pressure is 6.0, not below 5" in (await at.until_state("rejected", "b"))["error"]
-        assert second.ran == []
-
-
-async def test_progress_is_told_in_order_once_a_second_and_never_after_the_end(tmp_path: Path) -> None:
-    class Slow(Probe):
-        def run(self, arguments: Arguments, context: CommandContext) -> Result:
-            for number in range(100):
-                context.progress(number / 100)
-            self.progress = context.progress
-            return super().run(arguments, context)
-
-    slow = Slow(waits=True)
-    async with desk(tmp_path, slow) as at:
-        at.ask()
-        await at.until(lambda: any("progress" in step for step in at.sent))
-        at.clock.advance(1.5)
-        slow.progress(7.0)
-        await at.until(lambda: sum("progress" in step for step in at.sent) == 2)
-        slow.let_go.set()
-        await at.until_state("succeeded")
-        slow.progress(0.5)
-        await asyncio.sleep(0)
-        told = [(step["step"], step["state"], step.get("progress")) for step in at.sent]
-        assert told == [
-            (1, "accepted", None),
-            (2, "running", None),
-            (3, "running", 0.0),
-            (4, "running", 1.0),
-            (5, "succeeded", None),
-        ]
-
-
-async def test_a_restart_waits_until_nothing_runs_and_its_result_is_on_disk(tmp_path: Path) -> None:
-    probe = Probe(waits=True)
-    async with desk(tmp_path, probe, RestartAgentCommand()) as at:
-        at.ask("a")
-        await at.until_state("running", "a")
-        at.ask("r", "restart_agent")
-        await at.until_state("succeeded", "r")
-        assert at.restarts == []
-        probe.let_go.set()
-        await at.until(lambda: at.restarts == [1])
-        assert at.states("a")[-1] == "succeeded"
-
-
-async def test_an_end_that_the_hub_did_not_hear_is_said_at_the_next_start(tmp_path: Path) -> None:
-    probe = Probe()
-    async with desk(tmp_path, probe) as at:
-        at.ask()
-        last = await at.until_state("succeeded")
-    async with desk(tmp_path, probe) as again:
-        assert again.sent == [last]
-        again.runner.on_reported(again.runner.unreported()[0])
-        await again.until(lambda: b'{"told": "k"}' in (tmp_path / "commands").read_bytes())
-    async with desk(tmp_path, probe) as third:
-        assert third.sent == []
-    assert len(probe.ran) == 1

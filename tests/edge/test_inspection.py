@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.inspection import check, read_once, spool_status
+from edge.agent import check, read_once, spool_status
 from edge.settings import EdgeSettings, SensorSettings, device_from_host
 from streams.errors import MisuseError
 from streams.names import check_device

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -23,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import sys
 from pathlib import Path
-from edge.process import run
+from edge.agent import run
 from edge.settings import EdgeSettings, SensorSettings
 settings = EdgeSettings(device="press-7", hub_port=int(sys.argv[2]), frame_age_s=0.05, account_interval_s=0.05,
                         stop_timeout_s=float(sys.argv[3]), sensors=(SensorSettings(kind="host", interval_s=0.02),))
@@ -115,24 +114,3 @@ async def test_through_mosquitto_and_its_restart_every_reading_arrives(tmp_path:
                 hub.disconnect()
                 hub.loop_stop()
     assert len(HubView(published).readings) == 1
-
-
-async def test_a_restart_that_is_asked_for_is_the_same_process_anew_and_its_result_is_heard_once(
-    tmp_path: Path,
-) -> None:
-    async with broker() as peer, process(tmp_path, peer.port) as agent:
-        await peer.until(lambda: len(peer.channel("account")) >= 1)
-        command = {"key": "r", "name": "restart_agent", "arguments": {}, "deadline_ms": 1 << 50}
-        peer.send("penstock/v1/press-7/commands", json.dumps(command).encode())
-        await peer.until(lambda: len([each for each in peer.channel("state") if b'"online":true' in each]) == 2)
-        births = [json.loads(each) for each in peer.channel("state") if b'"online":true' in each]
-        assert births[0]["boot"] != births[1]["boot"]
-        assert births[0]["epoch"] == births[1]["epoch"]
-        await peer.until(lambda: peer.channel("results")[-1:] != [])
-        states = [json.loads(each)["state"] for each in peer.channel("results")]
-        assert states[:3] == ["accepted", "running", "succeeded"]
-        assert set(states[3:]) <= {"succeeded"}
-        agent.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(agent.wait(), 10) == 0
-        seen = HubView(peer.published)
-    assert (seen.missing(), seen.account["held"]) == ([], [])

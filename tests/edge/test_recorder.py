@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from edge.account import EpochBook
 from edge.manifest import Manifest, make_manifest
-from edge.recorder import DISK_FULL, NOT_A_FRAME, OVERFLOW, Recorder
+from edge.recorder import DISK_FULL, NOT_A_FRAME, Recorder
 from edge.sensors.sensor import Series
 from edge.settings import EdgeSettings
 from edge.storage import Storage, open_storage
@@ -200,19 +200,6 @@ async def test_when_memory_is_full_too_the_oldest_are_dropped_numbered_and_decla
     assert told["held"] == [[0, 10], [310, 412]]
     assert told["produced"] == 412
     bench.kill()
-
-
-async def test_what_came_too_fast_is_numbered_between_what_was_recorded_and_declared(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
-    storage = bench.open()
-    bench.record(5)
-    bench.recorder.overflowed(7)
-    bench.record(5)
-    await bench.recorder.seal_all()
-    told = storage.spool.account(epoch=storage.identity.epoch, produced=bench.recorder.produced, time_ms=0)
-    assert told["dropped"] == [{"start": 10, "stop": 17, "reason": OVERFLOW}]
-    assert told["produced"] == 27
-    assert counts(storage) == list(range(10))
 
 
 async def test_a_disk_that_fails_while_a_frame_is_sealed_loses_and_doubles_nothing(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import random
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -36,8 +35,8 @@ class Bench:
 
 async def bench(*sensors: Sensor, read_timeout_s: float = 5.0, step_us: int = 1000) -> Bench:
     clock, recorded = ManualClock(), list[Tick]()
-    opened = await open_sensors(sensors, EdgeSettings(read_timeout_s=read_timeout_s), clock, random.Random(1))
-    sampler = Sampler(opened.sampled, clock=clock, record=recorded.append, time_step_us=step_us)
+    sampled = await open_sensors(sensors, EdgeSettings(read_timeout_s=read_timeout_s), clock)
+    sampler = Sampler(sampled, clock=clock, record=recorded.append, read_timeout_s=read_timeout_s, time_step_us=step_us)
     return Bench(sampler, clock, recorded)
 
 
@@ -167,5 +166,5 @@ async def test_sensors_that_are_not_there_are_left_out_by_name(caplog: pytest.Lo
 
 async def test_two_series_of_one_name_are_told_apart(caplog: pytest.LogCaptureFixture) -> None:
     at = await bench(ScriptedSensor("a"), ScriptedSensor("a"))
-    assert [series.name for each in at.sampler.sensors for series in each.channels.series] == ["a.0", "a.0_2"]
+    assert [series.name for each in at.sampler.sensors for series in each.series] == ["a.0", "a.0_2"]
     assert "two sensors declare a series a.0" in caplog.text

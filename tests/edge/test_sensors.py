@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from edge.sensors.registry import HOST_SENSORS, constructor, make_sensors
+from edge.sensors.registry import SENSORS, constructor, make_sensors
 from edge.sensors.sensor import (
     SensorAbsentError,
     SensorContext,
@@ -21,7 +21,7 @@ from tests.edge.trees import make_tree, write
 
 
 def read(kind: str, root: Path, **options: Any) -> dict[str, Value | None]:
-    sensor = constructor(kind)(SensorContext(kind=kind, options=options, proc=root / "proc", sys=root / "sys"))
+    sensor = SENSORS[kind](SensorContext(kind=kind, options=options, proc=root / "proc", sys=root / "sys"))
     names = [series.name for series in sensor.open()]
     return dict(zip(names, sensor.read(0)))
 
@@ -32,7 +32,7 @@ def test_load(tmp_path: Path) -> None:
 
 def test_cpu_shares_are_of_the_time_since_the_last_tick(tmp_path: Path) -> None:
     make_tree(tmp_path)
-    sensor = constructor("cpu")(SensorContext(kind="cpu", proc=tmp_path / "proc"))
+    sensor = SENSORS["cpu"](SensorContext(kind="cpu", proc=tmp_path / "proc"))
     names = [series.name for series in sensor.open()]
     assert list(sensor.read(0)) == [None] * 5, "no time has passed"
     write(tmp_path, "proc/stat", "cpu  110 10 60 850 25 3 7 30 0 0\n")  # 10+10, 10+3, 50, 5, 10 of 98
@@ -47,7 +47,7 @@ def test_cpu_shares_are_of_the_time_since_the_last_tick(tmp_path: Path) -> None:
 
 def test_cpu_time_that_runs_backwards_is_no_negative_share(tmp_path: Path) -> None:
     make_tree(tmp_path)
-    sensor = constructor("cpu")(SensorContext(kind="cpu", proc=tmp_path / "proc"))
+    sensor = SENSORS["cpu"](SensorContext(kind="cpu", proc=tmp_path / "proc"))
     sensor.open()
     write(tmp_path, "proc/stat", "cpu  100 0 50 900 10 0 10 20 0 0\n")
     assert list(sensor.read(0)) == [0, 0, 100, 0, 0]
@@ -71,7 +71,7 @@ def test_network_counts_every_interface_but_the_loopback(tmp_path: Path) -> None
 
 def test_an_interface_that_is_pulled_out_has_no_values_until_it_is_back(tmp_path: Path) -> None:
     make_tree(tmp_path)
-    sensor = constructor("network")(SensorContext(kind="network", proc=tmp_path / "proc"))
+    sensor = SENSORS["network"](SensorContext(kind="network", proc=tmp_path / "proc"))
     sensor.open()
     before = (tmp_path / "proc/net/dev").read_text()
     write(tmp_path, "proc/net/dev", before.replace("eth0", "eth1"))
@@ -95,7 +95,7 @@ def test_temperatures_have_the_names_of_their_zones_and_chips(tmp_path: Path) ->
 
 def test_a_temperature_that_cannot_be_read_has_no_value_and_none_at_all_is_a_failure(tmp_path: Path) -> None:
     make_tree(tmp_path)
-    sensor = constructor("temperature")(SensorContext(kind="temperature", sys=tmp_path / "sys"))
+    sensor = SENSORS["temperature"](SensorContext(kind="temperature", sys=tmp_path / "sys"))
     sensor.open()
     (tmp_path / "sys/class/thermal/thermal_zone0/temp").unlink()
     assert list(sensor.read(0)) == [None, 50.0, -5.0]
@@ -114,26 +114,6 @@ def test_battery(tmp_path: Path) -> None:
     }
 
 
-def test_throttling_tells_what_is_now_from_what_has_been(tmp_path: Path) -> None:
-    values = read("throttling", make_tree(tmp_path))  # 0x50005: undervoltage and throttled, now and before
-    assert {name.removeprefix("throttling."): value for name, value in values.items()} == {
-        "undervoltage": True,
-        "frequency_capped": False,
-        "throttled": True,
-        "hot": False,
-        "undervoltage_before": True,
-        "frequency_capped_before": False,
-        "throttled_before": True,
-        "hot_before": False,
-    }
-
-
-def test_a_kernel_that_does_not_show_the_firmwares_word_has_the_undervoltage_alarm(tmp_path: Path) -> None:
-    write(tmp_path, "sys/class/hwmon/hwmon1/name", "rpi_volt\n")
-    write(tmp_path, "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "1\n")
-    assert read("throttling", tmp_path) == {"throttling.undervoltage": True}
-
-
 def test_disk_of_paths(tmp_path: Path) -> None:
     values = read("disk", tmp_path, paths=["/", str(tmp_path)])
     assert {"disk.root.used", "disk.root.available"} < set(values)
@@ -144,7 +124,7 @@ def test_disk_of_paths(tmp_path: Path) -> None:
 def test_a_file_with_something_else_in_it_is_a_failure_and_not_a_value(tmp_path: Path, name: str) -> None:
     kind = {"loadavg": "load", "stat": "cpu", "meminfo": "memory"}[name]
     make_tree(tmp_path)
-    sensor = constructor(kind)(SensorContext(kind=kind, proc=tmp_path / "proc"))
+    sensor = SENSORS[kind](SensorContext(kind=kind, proc=tmp_path / "proc"))
     sensor.open()
     write(tmp_path, f"proc/{name}", "hello world it is late\n")
     with pytest.raises(SensorFailedError):
@@ -152,7 +132,7 @@ def test_a_file_with_something_else_in_it_is_a_failure_and_not_a_value(tmp_path:
 
 
 def test_host_stands_for_every_sensor() -> None:
-    assert [sensor.name for sensor in make_sensors([SensorSettings(kind="host", interval_s=3)])] == sorted(HOST_SENSORS)
+    assert [sensor.name for sensor in make_sensors([SensorSettings(kind="host", interval_s=3)])] == sorted(SENSORS)
 
 
 def test_host_takes_no_options() -> None:

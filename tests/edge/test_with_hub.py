@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from edge.agent import Agent
-from edge.inlet import Inlet
-from edge.sensors.sensor import AnySensor
 from edge.settings import EdgeSettings, LinkSettings
 from hub.gateway_settings import GatewaySettings
 from hub.hub import Hub
@@ -21,7 +19,6 @@ from streams.clock import SystemClock
 from streams.control import ControlClient
 from streams.files import DiskFiles
 from streams.sequences import SequenceSet
-from tests.edge.pushed_for_tests import ScriptedPush
 from tests.edge.sensors_for_tests import CountingSensor
 
 
@@ -42,7 +39,7 @@ async def running_hub(data: Path, port: int = 0) -> AsyncIterator[int]:
 
 
 @contextlib.asynccontextmanager
-async def running_agent(state: Path, port: int, sensor: AnySensor) -> AsyncIterator[None]:
+async def running_agent(state: Path, port: int, sensor: CountingSensor) -> AsyncIterator[None]:
     settings = EdgeSettings(
         device="press-7",
         hub_port=port,
@@ -90,28 +87,6 @@ async def test_produced_is_received_across_a_restart_of_the_hub(tmp_path: Path) 
         assert shown["online"] is False
         assert shown["agent"].startswith("penstock")
         assert shown["manifest"]["series"][0]["name"] == "count.value"
-
-
-async def test_what_a_pushed_sensor_says_too_fast_is_declared_and_the_account_is_whole(tmp_path: Path) -> None:
-    data, count = tmp_path / "data", 20_000
-
-    def flood(inlet: Inlet) -> None:
-        for value in range(count):
-            inlet.put({"p.0": float(value)})
-        inlet.lost(5)
-        inlet.wait(60)
-
-    sensor = ScriptedPush("p", flood)
-    async with running_hub(data) as port:
-        async with running_agent(tmp_path / "agent", port, sensor):
-            await until(lambda: sensor.runs == 1)
-            await asyncio.sleep(0)
-        (device,) = (await ask(data, "GET", "/ledger"))["accounts"]
-        received = SequenceSet(device["received"]).count()
-        dropped = sum(each["stop"] - each["start"] for each in device["dropped"])
-        assert dropped >= 5
-        assert received + dropped == device["produced"] == count + 5
-        assert {each["reason"] for each in device["dropped"]} == {"came faster than they could be taken"}
 
 
 async def test_a_command_goes_to_the_device_and_its_result_comes_back(tmp_path: Path) -> None:

@@ -24,7 +24,6 @@ FILES = {
     "sys/class/hwmon/hwmon0/name": "nvme\n",
     "sys/class/hwmon/hwmon0/temp1_input": "-5000\n",
     "sys/class/hwmon/hwmon0/temp1_label": "Composite\n",
-    "sys/devices/platform/soc/soc:firmware/get_throttled": "50005\n",
     "sys/class/power_supply/AC/type": "Mains\n",
     "sys/class/power_supply/BAT0/type": "Battery\n",
     "sys/class/power_supply/BAT0/capacity": "87\n",

@@ -23,9 +23,6 @@ from hub.registry import Registry
 from hub.settings import CommandSettings
 from hub.translations import Translations
 from hub.translator import Translator
-from hub.twin_desk import TwinDesk
-from hub.twins import Twins
-from hub.uploads import Uploads, collect
 from streams import names
 from streams.clock import ManualClock
 from streams.files import DiskFiles, Files
@@ -61,9 +58,7 @@ class Parts:
         self.published: list[tuple[str, str, Any]] = []
         self.listening: set[str] = set()
         self.translations = Translations()
-        self.twins = Twins()
-        self.uploads = Uploads()
-        projections = [self.registry, self.accounts, self.commands, self.twins, self.uploads, self.translations]
+        projections = [self.registry, self.accounts, self.commands, self.translations]
         self.projections = Projections(data / "hub", self.files, projections)
         self.journal = Journal(self.projections, clock=self.clock, react=self._react)
         keys = Keys(self.clock, lambda size: bytes(size))
@@ -77,7 +72,6 @@ class Parts:
             settings=settings or CommandSettings(open_max=3, silence_s=100.0),
             metrics=self.metrics,
         )
-        self.twin_desk = TwinDesk(self.twins, self.registry, self.journal, publish=self._publish, clock=self.clock)
         self.translator = Translator(self.journal, self.translations, clock=self.clock, series_max=100)
         self.ingest = Ingest(
             self.journal,
@@ -88,15 +82,12 @@ class Parts:
             clock=self.clock,
             metrics=self.metrics,
         )
-        streams = {stream: LogSettings() for stream in (names.TELEMETRY, names.DEVICES, names.COMMANDS, names.UPLOADS)}
+        streams = {stream: LogSettings() for stream in (names.TELEMETRY, names.DEVICES, names.COMMANDS)}
         self.log = EventLog.open(
             data / "log", streams, files=self.files, clock=self.clock, on_commit=self.journal.on_commit, owner="test"
         )
         self.journal.attach(self.log)
         self.projections.start({(stream, 0): self.log.reader(stream, 0) for stream in streams})
-
-    def upload(self, device: str, key: str) -> bytes:
-        return collect(self.log.reader(names.UPLOADS), device, key)
 
     def records(self, stream: str) -> list[Record]:
         """Everything durable on a stream."""
@@ -141,7 +132,6 @@ class Parts:
         self.events.append(event)
         self.ingest.react(event)
         self.dispatcher.react(event)
-        self.twin_desk.react(event)
 
 
 @pytest.fixture

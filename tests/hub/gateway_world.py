@@ -19,17 +19,13 @@ TIMEOUT_S = 10.0
 
 
 class GatewayWorld:
-    """A gateway that listens. `lane`: it may read plain sockets the short way, as in the hub."""
+    """A gateway that listens."""
 
-    def __init__(self, *, lane: bool = True, **settings: Any) -> None:
+    def __init__(self, **settings: Any) -> None:
         self.intake = MemoryIntake()
         self.settings = GatewaySettings(port=0, **settings)
         self.gateway = Gateway(
-            self.settings,
-            intake=self.intake,
-            authority=DefaultAuthority(self.settings),
-            clock=SystemClock(),
-            runs=self.intake if lane else None,
+            self.settings, intake=self.intake, authority=DefaultAuthority(self.settings), clock=SystemClock()
         )
 
     @property

@@ -9,10 +9,9 @@ from hub.authority import DefaultAuthority
 from hub.broker import Broker, OnKept
 from hub.connection import Connection
 from hub.gateway_settings import GatewaySettings
-from hub.intake import Client, Message, OnTaken, Place
+from hub.intake import Client, Message, OnTaken
 from hub.session_entries import Entry, from_record, to_record
 from streams.clock import ManualClock
-from streams.log.run_compiled import Run
 from streams.mqtt import (
     Acknowledge,
     Connack,
@@ -27,7 +26,7 @@ from streams.mqtt import (
     decode,
     encode,
 )
-from streams.names import FRAMES, TOPIC_ROOT, parse_topic, topic
+from streams.names import parse_topic
 from streams.record import NewRecord, Record
 
 T = TypeVar("T")
@@ -41,8 +40,6 @@ class MemoryIntake:
         self.taken: list[tuple[str, Message]] = []
         self.waiting: list[OnTaken] = []
         self.history: list[str] = []
-        self.runs = 0
-        """How many came by the lane."""
 
     def wants(self, topic: str) -> bool:
         parsed = parse_topic(topic)
@@ -51,23 +48,6 @@ class MemoryIntake:
     def take(self, client: Client, messages: Sequence[Message], on_taken: OnTaken) -> None:
         self.history.append(f"take {client.client_id} {len(messages)}")
         self.taken += [(client.client_id, message) for message in messages]
-        if self.prompt:
-            on_taken(None)
-        else:
-            self.waiting.append(on_taken)
-
-    def place(self, client: Client, topic: str) -> Place | None:
-        own = topic == f"{TOPIC_ROOT}/{client.client_id}/{FRAMES}"
-        return Place("memory", 0, client.client_id.encode()) if own else None
-
-    def take_run(self, stream: str, partition: int, run: Run, on_taken: OnTaken) -> None:
-        assert (stream, partition) == ("memory", 0)
-        self.runs += 1
-        for record in run:
-            assert record.key is not None
-            assert record.value is not None
-            client_id = record.key.decode()
-            self.taken.append((client_id, Message(topic(client_id, FRAMES), record.value, 1)))
         if self.prompt:
             on_taken(None)
         else:

@@ -41,8 +41,6 @@ def test_an_account_row_is_as_the_control_api_promises() -> None:
         held=[[90, 100]],
         dropped=[{"start": 1, "stop": 2, "reason": "disk full"}],
         thinned=[{"start": 3, "stop": 4}],
-        unnumbered=[{"series": "a", "reason": "deadband", "count": 5}],
-        of_series=[{"series": "b", "state": "dropped", "reason": "disk full", "count": 1}],
     )
     accounts = folded(frame(0, 10), frame(20, 5), event(told))
     assert accounts.to_json() == [
@@ -53,8 +51,6 @@ def test_an_account_row_is_as_the_control_api_promises() -> None:
             "held": [[90, 100]],
             "dropped": [{"start": 1, "stop": 2, "reason": "disk full"}],
             "thinned": [{"start": 3, "stop": 4, "reason": None}],
-            "unnumbered": [{"series": "a", "state": "thinned", "reason": "deadband", "count": 5}],
-            "of_series": [{"series": "b", "state": "dropped", "reason": "disk full", "count": 1}],
             "account_time_ms": NOW_MS,
             "received": [[0, 10], [20, 25]],
             "duplicates": 0,

@@ -57,7 +57,6 @@ def test_a_command_walks_to_its_end_and_tells_its_history() -> None:
         "device": "press",
         "name": "identify",
         "arguments": {"seconds": 3},
-        "guard": None,
         "state": "succeeded",
         "created_ms": NOW_MS,
         "deadline_ms": NOW_MS + 60_000,

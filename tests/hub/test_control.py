@@ -180,21 +180,3 @@ async def test_metrics_are_prometheus_text(hub: Shown, ask: Ask) -> None:
 
 def test_what_is_written_is_plain_ascii_json() -> None:
     assert json.loads(dump({"a": "\ud800 ü"})) == {"a": "\ud800 ü"} and dump("ü").isascii()
-
-
-async def test_a_twin_is_shown_changed_and_waited_for(hub: Shown, ask: Ask) -> None:
-    press = await hub.meet("press")
-    empty = await ask("GET", "/devices/press/twin")
-    assert (empty["desired"]["version"], empty["reported"], empty["settled"]) == (0, None, False)
-    changed = await ask("PATCH", "/devices/press/twin", {"settings": {"a": 1}, "version": 0})
-    assert changed["desired"]["settings"] == {"a": 1}
-    waiting = asyncio.create_task(ask("GET", "/devices/press/twin", wait_s=30))
-    body = {"version": 1, "outcome": "applied", "error": None, "settings": {"a": 1}, "time_ms": 1}
-    await hub.take(press, (names.REPORTED, dump(body)))
-    assert (await waiting)["settled"]
-    with pytest.raises(MisuseError, match="version 1 by now, not 0"):
-        await ask("PATCH", "/devices/press/twin", {"settings": {"a": 2}, "version": 0})
-    with pytest.raises(MisuseError, match="settings must be an object"):
-        await ask("PATCH", "/devices/press/twin", {"settings": 3})
-    with pytest.raises(MisuseError, match="did you mean press"):
-        await ask("GET", "/devices/pres/twin")

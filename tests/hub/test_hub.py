@@ -22,14 +22,12 @@ import pytest
 from hub.gateway_settings import GatewaySettings
 from hub.hub import Hub
 from hub.ledger import reconcile
-from hub.settings import DeviceSettings, HubLogSettings, HubSettings
+from hub.settings import DeviceSettings, HubSettings
 from streams import names
 from streams.clock import SystemClock
 from streams.control import ControlClient
 from streams.errors import PenstockError
 from streams.files import DiskFiles, Files
-from streams.log import GroupOffsets, offline
-from streams.log.chain import Head
 from tests.hub.conftest import until
 from tests.hub.records import MANIFEST, frame
 from tests.hub.test_ingest import FullDisk
@@ -135,37 +133,6 @@ def whole_path(port: int, data: Path) -> None:
         assert (health["status"], health["problems"]) == ("ok", [])
         assert health["mqtt"]["port"] == port and health["mqtt"]["connections"] == 1
         assert health["log"]["telemetry"]["end"] == [3] and health["log"]["telemetry"]["bytes"] > 0
-
-
-async def test_the_head_of_the_chain_is_published_and_stands_for_what_is_on_disk(tmp_path: Path) -> None:
-    chained = HubLogSettings(chain=True)
-    async with running(tmp_path, log=chained) as hub:
-        await asyncio.to_thread(whole_path, hub.gateway.port, tmp_path)
-    async with running(tmp_path, log=chained) as hub:
-        heads: queue.Queue[tuple[str, bytes]] = queue.Queue()
-        client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id="auditor")
-        client.on_message = lambda client, data, message: heads.put((message.topic, message.payload))
-        client.on_connect = lambda client, *_: client.subscribe("$SYS/broker/log/#", qos=1)
-        client.connect("127.0.0.1", hub.gateway.port)
-        client.loop_start()
-        found = dict([await asyncio.to_thread(heads.get, timeout=WAIT_S) for _ in range(2)])
-        client.disconnect()
-        client.loop_stop()
-    for stream in (names.TELEMETRY, names.COMMANDS):
-        head = Head.parse(found[f"$SYS/broker/log/{stream}/0/head"].decode())
-        report = offline.verify(tmp_path / "log" / stream / "0", files=DiskFiles(), published=[head])
-        assert (report.problems, report.confirmed) == ([], [head])
-
-
-async def test_the_lag_of_consumer_groups_is_a_metric(tmp_path: Path) -> None:
-    async with running(tmp_path) as hub:
-        await asyncio.to_thread(whole_path, hub.gateway.port, tmp_path)
-        group = GroupOffsets(tmp_path / "log", "exporter", files=DiskFiles())
-        for offset, lag in ((1, 2), (3, 0)):
-            group.commit({(names.TELEMETRY, 0): offset})
-            await hub.note_lags()
-            shown = f'penstock_log_group_lag{{group="exporter",partition="0",stream="telemetry"}} {lag}\n'
-            assert shown in hub.metrics.render()
 
 
 async def test_one_whole_path_and_the_same_again_after_a_restart(tmp_path: Path) -> None:

@@ -299,13 +299,3 @@ def test_the_empty_ledger_is_balanced(processors: Any) -> None:
 def test_the_json_has_the_lost_ranges() -> None:
     line = reconcile(hub_answer({"produced": 9, "held": [[0, 3]]}), None).to_json()["accounts"][0]
     assert line["device"] == "d" and line["lost"] == 6 and line["lost_ranges"] == [[3, 9]]
-
-
-def test_what_was_thinned_before_it_got_a_number_is_on_both_sides() -> None:
-    counted = [{"series": "a", "state": "thinned", "reason": "deadband", "count": 90}]
-    row = {"device": "d", "epoch": 1, "produced": 10, "received": [[0, 10]], "unnumbered": counted}
-    stored = {"accounts": [{"device": "d", "epoch": 1, "stored": [[0, 10]], "rows": 10}]}
-    ledger = reconcile({"accounts": [row]}, stored)
-    amounts = ledger.totals
-    assert (amounts.produced, amounts.stored, amounts.thinned, amounts.lost) == (100, 10, 90, 0)
-    assert ledger.to_json()["accounts"][0]["of_series"] == counted

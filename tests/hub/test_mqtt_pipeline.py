@@ -181,8 +181,7 @@ def test_an_acknowledgement_for_a_connection_that_is_gone_goes_nowhere() -> None
 @VERSIONS
 def test_a_topic_of_another_device_is_refused_and_never_acknowledged_as_stored(version: int) -> None:
     world = World()
-    asks = {"properties": {Property.REQUEST_PROBLEM_INFORMATION: 1}} if version == 5 else {}
-    client = world.client(version=version, **asks)
+    client = world.client(version=version)
     client.publish("penstock/v1/other/frames", b"x", 1, 1)
     if version == 5:
         refusal = client.read_one(Acknowledge)

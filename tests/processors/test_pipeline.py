@@ -161,10 +161,9 @@ def test_a_stop_drains_and_its_place_is_taken_meanwhile(tmp_path: Path) -> None:
 BUSY = """
 import sys, time
 from pathlib import Path
-
+from penstock.commands.common import run_logging
 from processors.engine import Engine
 from processors.pipeline import run
-from penstock.surroundings import run_logging
 from processors.settings import ProcessorsSettings
 Engine.take = lambda *_: print("busy", flush=True) or time.sleep(60)
 run_logging("process")

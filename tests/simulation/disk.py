@@ -233,14 +233,11 @@ class Mount:
         self._on_death = on_death
         self.dead = False
         self.fuse: int | None = None  # operations until the power fails
-        self.beside: Callable[[], None] | None = None  # what others do between two operations of this process
 
     def step(self) -> None:
         """Every operation begins here: a dead process does nothing more."""
         if self.dead:
             raise PowerCut
-        if self.beside is not None:
-            self.beside()
         self.disk.operations += 1
         if self.fuse is None:
             return

@@ -216,9 +216,6 @@ class ServerTransport(asyncio.Transport):
         self._connection.cut()
         self._lose(None)
 
-    def can_write_eof(self) -> bool:
-        return False
-
     def is_closing(self) -> bool:
         return self._closing
 

@@ -16,13 +16,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from streams.clock import ManualClock
 from streams.errors import DiskError
 from streams.files import Files
-from streams.log import Appended, DamagedRange, EventLog, LogSettings, StreamReader, offline
-from streams.log.chain import Head
+from streams.log import Appended, DamagedRange, EventLog, LogSettings, StreamReader
 from streams.log.partitioner import partition_of
 from streams.record import NewRecord, Record
 from tests.simulation.disk import Disk, Mount, PowerCut
@@ -30,7 +28,6 @@ from tests.simulation.disk import Disk, Mount, PowerCut
 LOG = Path("/log")
 STREAM = "events"
 STEPS = 40
-KEYS = [b"key-%d" % number for number in range(12)]
 HEADER = struct.Struct(">qiibIhiqqqhii")
 EPOCH_BYTES = range(12, 16)
 """Of a batch: outside its checksum, and of no meaning to us."""
@@ -50,8 +47,6 @@ class Truth:
     """Offsets whose batch has rotted."""
     kept_from: int = 0
     """What is older may be removed."""
-    heads: list[Head] = field(default_factory=list)
-    """Of its chain, as they were published after a commit."""
 
     def promise(self, offset: int, value: bytes) -> None:
         before = self.promised.get(offset)
@@ -61,17 +56,10 @@ class Truth:
             self.excused.discard(offset)
         self.promised[offset] = value
 
-
-class Made(NamedTuple):
-    """What a value was appended with."""
-
-    key: bytes | None
-    time_ms: int
-
-
-def identity(record: NewRecord | Record) -> bytes:
-    """Which one it is: no two are alike."""
-    return record.headers[0][1] if record.value is None else record.value
+    def check_gone(self, start: int, stop: int) -> None:
+        for offset in range(max(start, self.kept_from), stop):
+            if offset in self.promised and offset not in self.excused:
+                raise Broken(f"offset {offset} was promised and cannot be read")
 
 
 class World:
@@ -85,20 +73,16 @@ class World:
             partitions=self.dice.choice([1, 1, 2]),
             segment_bytes=self.dice.choice([4096, 10_000, 40_000]),
             index_interval_bytes=512,
-            **self.dice.choice([{}, {"chain": True}, {"compact": True, "tombstone_s": 20.0}]),
         )
         self.truths = {number: Truth() for number in range(self.settings.partitions)}
-        self.appended: dict[bytes, Made] = {}
-        """Every value that was ever handed over, by what it is known again."""
-        self._tombstones_ms = 0
-        """Tombstones that are older may be gone."""
+        self.appended: dict[bytes, int] = {}
+        """Every value that was ever handed over, and its time in ms."""
         self.accidents: Counter[str] = Counter()
         self.acknowledged = 0
         self._rotten: set[int] = set()
         self._mount: Mount | None = None
         self._log: EventLog | None = None
         self._readers: dict[int, StreamReader] = {}
-        self._laggards: dict[int, tuple[StreamReader, int]] = {}
         self._places: dict[int, int] = {}
 
     def run(self) -> None:
@@ -106,10 +90,8 @@ class World:
             (12, self.append),
             (10, self.commit),
             (4, self.follow),
-            (2, self.lag),
             (2, self.search),
             (1, self.remove),
-            (4, self.compact),
             (1, self.kill),
             (1, self.lose_power),
             (1, self.light_fuse),
@@ -120,7 +102,7 @@ class World:
         ]
         weights = [weight for weight, _ in steps]
         self.open()
-        for _, step in self.dice.choices(steps, weights, k=STEPS * (4 if self.settings.compact else 1)):
+        for _, step in self.dice.choices(steps, weights, k=STEPS):
             self.attempt(step)
         self.mend()
         self.attempt(self.commit)
@@ -161,30 +143,14 @@ class World:
         size = self.dice.choice(
             [0, 10, 100, 600, 3000, self.dice.randint(0, 500), 70_000 if self.dice.random() < 0.05 else 1]
         )
-        number = struct.pack(">q", len(self.appended))
-        value = number + self.dice.randbytes(size)
+        value = struct.pack(">q", len(self.appended)) + self.dice.randbytes(size)
         time_ms = self.clock.time_ns() // 1_000_000 - self.dice.choice([0, 0, 0, 5000])
-        key: bytes | None = number
-        if self.settings.compact:
-            key = self.dice.choice([None, *KEYS])
-            if key and self.dice.random() < 0.2:
-                value = number
-        self.appended[value] = Made(key, time_ms)
-        if self.settings.compact and value == number and key:
-            return NewRecord(key, None, time_ms, (("tombstone", number),))
-        return NewRecord(key, value, time_ms, (("h", b"x"),) if self.dice.random() < 0.1 else ())
+        self.appended[value] = time_ms
+        return NewRecord(value[:8], value, time_ms, (("h", b"x"),) if self.dice.random() < 0.1 else ())
 
     def commit(self) -> None:
         assert self._log is not None
-        failures = self.accidents["append failed"]
         self._log.commit()
-        for number, truth in self.truths.items():
-            head = self._log.head(STREAM, number)
-            if head is not None and self.dice.random() < 0.3:
-                truth.heads.append(head)
-                read = offline.head(LOG / STREAM / str(number), files=self.disk.mount(lambda: None))
-                if read != head and not self._rotten and self.accidents["append failed"] == failures:
-                    raise Broken(f"the head is {head}, and another process reads {read}")
 
     def on_commit(self, fates: Sequence[Appended]) -> None:
         for fate in fates:
@@ -201,7 +167,8 @@ class World:
                 ]
             assert len(records) == fate.count
             for index, record in enumerate(records):
-                self.truths[fate.partition].promise(fate.offset + index, identity(record))
+                assert record.value is not None
+                self.truths[fate.partition].promise(fate.offset + index, record.value)
                 self.acknowledged += 1
 
     def remove(self) -> None:
@@ -215,45 +182,6 @@ class World:
                 self.accidents["segments removed"] += 1
         except (DiskError, OSError):
             self.accidents["removal failed"] += 1
-
-    def compact(self) -> None:
-        assert self._log is not None
-        if not self.settings.compact:
-            return
-        self._tombstones_ms = self.clock.time_ns() // 1_000_000 - round(self.settings.tombstone_s * 1000)
-        self.watch_every_step()
-        if self.dice.random() < 0.3:
-            self.light_fuse()
-        try:
-            if self._log.compact():
-                self.accidents["compacted"] += 1
-        except DiskError:
-            self.accidents["compaction failed"] += 1
-        finally:
-            if self._mount is not None:
-                self._mount.beside = None
-                self._mount.fuse = None
-
-    def watch_every_step(self) -> None:
-        """A reader of another process reads on between any two operations of the disk."""
-        assert self._mount is not None
-
-        def read_on() -> None:
-            if self.dice.random() < 0.3:
-                self.lag()
-
-        self._mount.beside = read_on
-
-    def lag(self) -> None:
-        """A slow reader goes on a little, and begins anew when it is at the end."""
-        for number in self.truths:
-            if number not in self._laggards:
-                self._laggards[number] = (StreamReader(LOG, STREAM, number, files=self.disk.mount(lambda: None)), 0)
-            reader, place = self._laggards[number]
-            place = max(place, reader.earliest)
-            if place >= reader.end:
-                place = reader.earliest
-            self._laggards[number] = reader, self.read_some(reader, number, place)
 
     # -- accidents -----------------------------------------------------------------------------------------------------
 
@@ -282,8 +210,7 @@ class World:
 
     def rot(self) -> None:
         """Flip up to three bits of one file, once in its life; one bit of a batch at most."""
-        beside = [".chain", ".chain", ".chain"] if self.settings.chain else []
-        kind = self.dice.choice([".log", ".log", ".log", ".index", "durable", *beside])
+        kind = self.dice.choice([".log", ".log", ".log", ".index", "durable"])
         paths = [path for path in self.disk.names if path.name.endswith(kind) and self.disk.names[path].data]
         if not paths:
             return
@@ -335,7 +262,6 @@ class World:
         self._mount.dead = True
         if power:
             self._readers.clear()
-            self._laggards.clear()
             self.disk.lose_power()
             self.disk.failing_syncs = 0
         self.open()
@@ -352,7 +278,6 @@ class World:
             except PowerCut:
                 self.accidents["power cut while opening"] += 1
                 self._readers.clear()
-                self._laggards.clear()
                 self.disk.lose_power()
             except DiskError:
                 self.accidents["could not open"] += 1
@@ -362,7 +287,8 @@ class World:
         for number, truth in self.truths.items():
             reader = StreamReader(LOG, STREAM, number, files=fresh)
             for offset, record in self.read(reader, number, reader.earliest).items():
-                truth.promise(offset, identity(record))
+                assert record.value is not None
+                truth.promise(offset, record.value)
             self._places[number] = min(self._places.get(number, 0), reader.end)
 
     def _opened(self, files: Files) -> EventLog:
@@ -390,61 +316,36 @@ class World:
 
     def read(self, reader: StreamReader, number: int, offset: int) -> dict[int, Record]:
         """Everything from `offset` to the end, whole or named as damaged, and each what was promised."""
+        truth = self.truths[number]
         found: dict[int, Record] = {}
         while offset < reader.end:
-            offset = self.read_some(reader, number, offset, found)
-        return found
-
-    def read_some(self, reader: StreamReader, number: int, offset: int, found: dict[int, Record] | None = None) -> int:
-        """What one call gives; returns where the next begins."""
-        truth = self.truths[number]
-        if offset < reader.end:
             try:
-                records = reader.read(offset, bytes_max=self.dice.choice([1, 1, 5000, 1 << 20]))
+                records = reader.read(offset, bytes_max=self.dice.choice([1, 5000, 1 << 20]))
             except DamagedRange as damage:
-                if offset >= damage.resume or (damage.offset > offset and not self.settings.compact):
+                if not damage.offset <= offset < damage.resume:
                     raise Broken(f"{damage} does not take the reader further from {offset}") from None
-                self.check_gone(truth, offset, damage.resume)
+                truth.check_gone(damage.offset, damage.resume)
                 self.accidents["damage named"] += 1
-                return damage.resume
+                offset = damage.resume
+                continue
             if not records:
                 raise Broken(f"nothing is read at {offset}, and the end is {reader.end}")
             for record in records:
                 if record.offset != offset:
-                    if record.offset < offset or not self.settings.compact:
-                        raise Broken(f"offset {record.offset} was read where {offset} was due")
-                    self.check_gone(truth, offset, record.offset)
-                    self.accidents["compacted away"] += record.offset - offset
+                    raise Broken(f"offset {record.offset} was read where {offset} was due")
                 self.check_record(truth, record)
-                if found is not None:
-                    found[record.offset] = record
-                offset = record.offset + 1
-        return offset
-
-    def check_gone(self, truth: Truth, start: int, stop: int) -> None:
-        for offset in range(max(start, truth.kept_from), stop):
-            if offset in truth.promised and offset not in truth.excused and not self.is_past(truth, offset):
-                raise Broken(f"offset {offset} was promised and cannot be read")
-
-    def is_past(self, truth: Truth, offset: int) -> bool:
-        """Whether compaction may have removed what stood there."""
-        if not self.settings.compact:
-            return False
-        value = truth.promised[offset]
-        key, time_ms = self.appended[value]
-        if key is not None and len(value) == 8 and time_ms < self._tombstones_ms:
-            return True
-        later = [other for at, other in truth.promised.items() if at > offset]
-        return key is not None and any(self.appended[other].key == key for other in later)
+                found[offset] = record
+                offset += 1
+        return found
 
     def check_record(self, truth: Truth, record: Record) -> None:
-        value = identity(record)
-        if value not in self.appended or record.key != self.appended[value].key:
+        assert record.value is not None
+        if record.value not in self.appended or record.key != record.value[:8]:
             raise Broken(f"offset {record.offset} holds what was never appended")
-        if record.timestamp_ms != self.appended[value].time_ms:
+        if record.timestamp_ms != self.appended[record.value]:
             raise Broken(f"offset {record.offset} has another time")
         promised = truth.promised.get(record.offset)
-        if promised is not None and promised != value and record.offset not in truth.excused:
+        if promised is not None and promised != record.value and record.offset not in truth.excused:
             raise Broken(f"offset {record.offset} holds something else than was promised")
 
     def search(self) -> None:
@@ -465,35 +366,15 @@ class World:
             reader = self.reader(number)
             records = self.read(reader, number, reader.earliest)
             for offset, value in truth.promised.items():
-                is_free = offset in truth.excused or self.is_past(truth, offset)
-                if offset not in records and not is_free and offset >= truth.kept_from:
+                if offset not in records and offset not in truth.excused and offset >= truth.kept_from:
                     raise Broken(f"offset {offset} was promised and is gone")
-                if offset in records and identity(records[offset]) in values:
+                if offset in records and records[offset].value in values:
                     raise Broken(f"offset {offset} holds what stands elsewhere too")
                 values.add(value)
             if reader.earliest > truth.kept_from:
                 raise Broken(
                     f"the log begins at {reader.earliest}; what stands from {truth.kept_from} on was to be kept"
                 )
-            self.check_chain(number, truth)
-
-    def check_chain(self, number: int, truth: Truth) -> None:
-        """Nothing was changed but by rot: then every head that was published still stands for what is there."""
-        if not self.settings.chain or self._rotten:
-            return
-        files = self.disk.mount(lambda: None)
-        partition = LOG / STREAM / str(number)
-        report = offline.verify(partition, files=files, chain=True)
-        of_chain = [each for each in report.problems if ".chain" in each or "published" in each]
-        if of_chain:
-            raise Broken(f"nothing was changed, and the chain says {of_chain}")
-        if report.chained_from is None:
-            raise Broken("the partition has no chain")
-        standing = [head for head in truth.heads if head.offset >= report.chained_from]
-        report = offline.verify(partition, files=files, published=standing)
-        if report.confirmed != sorted(set(standing)):
-            raise Broken(f"nothing was changed, and of the published heads it is said {report.problems}")
-        self.accidents["heads confirmed"] += len(standing)
 
 
 def run_seed(seed: int) -> World:

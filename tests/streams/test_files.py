@@ -34,18 +34,6 @@ def test_append_write_read_truncate(tmp_path: Path) -> None:
     assert (tmp_path / "a").stat().st_mode & 0o077 == 0, "readable by this user alone"
 
 
-def test_a_replacement_that_fails_leaves_no_draft(tmp_path: Path) -> None:
-    files = DiskFiles()
-    files.replace(tmp_path / "a", b"before")
-    with pytest.raises(OSError):
-        files.replace(tmp_path / "a" / "under a file", b"x")
-    (tmp_path / "directory").mkdir()
-    with pytest.raises(OSError):  # the last step refuses
-        files.replace(tmp_path / "directory", b"x")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "directory"]
-    assert (tmp_path / "a").read_bytes() == b"before"
-
-
 def test_appends_of_any_size_arrive_whole(tmp_path: Path) -> None:
     """They are cut into calls that the kernel takes quickly; nothing of that is seen."""
     file = DiskFiles().open(tmp_path / "a", write=True, create=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from streams.errors import DiskError, MisuseError, TryLaterError
 from streams.files import DiskFiles
 from streams.log import Appended, EventLog, LogSettings
 from streams.log.appends import BATCH_BYTES
-from streams.log.batch import BATCH_BYTES_MAX, encode_batch
+from streams.log.batch import BATCH_BYTES_MAX
 from streams.log.partitioner import partition_of
 from streams.record import NewRecord
 from tests.simulation.disk import Mount
@@ -348,20 +347,3 @@ def test_rounds_of_several_partitions_sync_side_by_side(tmp_path: Path) -> None:
     assert sum(again.end_offset(STREAM, number) for number in range(4)) == 200
     assert again.size_bytes(STREAM) == sum(path.stat().st_size for path in tmp_path.rglob("*.log"))
     again.close()
-
-
-def test_records_that_are_a_batch_already_are_told_like_others(tmp_path: Path) -> None:
-    told: list[Appended] = []
-    with closing(on_disk(tmp_path, told.extend)) as log:
-        log.append(STREAM, [record(0)], "one")
-        log.append_encoded(STREAM, 0, encode_batch([record(1), record(2)]), "two")
-        log.append(STREAM, [record(3)], "three")
-        log.flush()
-        assert [(each.token, each.offset, each.count) for each in told] == [
-            ("one", 0, 1),
-            ("two", 1, 2),
-            ("three", 3, 1),
-        ]
-        assert [number_of(each) for each in read_all(log.reader(STREAM))[0]] == [0, 1, 2, 3]
-        with pytest.raises(MisuseError, match="partition 7"):
-            log.append_encoded(STREAM, 7, encode_batch([record(1)]))

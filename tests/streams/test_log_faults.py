@@ -17,9 +17,6 @@ GROUP = 100
 
 ACCIDENTS = {
     "append failed",
-    "compacted",
-    "compacted away",
-    "compaction failed",
     "could not open",
     "damage named",
     "failed sync",
@@ -28,8 +25,6 @@ ACCIDENTS = {
     "power cut",
     "power cut in a call",
     "power cut while opening",
-    "heads confirmed",
-    "rotten .chain",
     "rotten .index",
     "rotten .log",
     "rotten durable",

@@ -10,10 +10,9 @@ from kafka.partitioner.default import murmur2 as kafka_murmur2
 
 from streams.errors import CorruptError, MisuseError
 from streams.log import GroupOffsets
-from streams.log.groups import Lag, lags
 from streams.log.partitioner import murmur2, partition_of
 from tests.simulation.disk import Disk, PowerCut
-from tests.streams.log_parts import STREAM, Place, memory
+from tests.streams.log_parts import memory
 
 ROOT = Path("/log")
 
@@ -28,19 +27,6 @@ def test_a_group_goes_on_where_it_was() -> None:
         assert [each.committed("telemetry", number) for number in range(3)] == [5, 9, None]
         assert each.committed("devices") == 1
     assert GroupOffsets(ROOT, "other", files=files).committed("telemetry") is None
-
-
-def test_the_lag_of_every_group_is_told_by_partition() -> None:
-    place = Place(ROOT, memory())
-    place.append(10)
-    assert lags(ROOT, files=place.files) == []
-    GroupOffsets(ROOT, "store", files=place.files).commit({(STREAM, 0): 4, ("unknown", 3): 2})
-    GroupOffsets(ROOT, "exporter", files=place.files).commit({(STREAM, 0): 10})
-    assert lags(ROOT, files=place.files) == [
-        Lag("exporter", STREAM, 0, 10, 10, 0),
-        Lag("store", STREAM, 0, 4, 10, 6),
-        Lag("store", "unknown", 3, 2, 0, 0),
-    ]
 
 
 def test_a_commit_is_durable_or_has_not_happened() -> None:

@@ -16,7 +16,7 @@ import pytest
 from penstock.__main__ import main
 from streams.clock import ManualClock
 from streams.files import DiskFiles
-from streams.log import EventLog, GroupOffsets, LogSettings, offline
+from streams.log import EventLog, LogSettings, offline
 from streams.names import TELEMETRY
 from streams.record import NewRecord
 from tests.streams.log_parts import NOW_MS, batch, number_of, offsets, read_all, record
@@ -104,9 +104,6 @@ def test_a_good_log(data: Path) -> None:
         "first_offset": 0,
         "next_offset": 100,
         "in_use": None,
-        "chained_from": None,
-        "head": None,
-        "confirmed": [],
         "problems": [],
     }
     assert (alerts["batches"], alerts["records"]) == (1, 3)
@@ -309,14 +306,3 @@ def test_a_copy_of_one_partition_anywhere(data: Path, tmp_path_factory: pytest.T
     assert (status, only["records"]) == (1, 100), "without indexes and durable point, which it says"
     assert {each["partition"] for each in lines(copy)} == {"saved"}
     assert not (copy.parent / "lock").exists(), "looking leaves nothing behind"
-
-
-def test_groups_shows_how_far_each_is_behind(data: Path) -> None:
-    GroupOffsets(data / "log", "exporter", files=DiskFiles()).commit({("devices", 0): 60})
-    status, text = penstock("groups", "--data", data, "--json")
-    (found,) = json.loads(text)["groups"]
-    assert (status, found) == (
-        0,
-        {"group": "exporter", "stream": "devices", "partition": 0, "offset": 60, "end": 100, "lag": 40},
-    )
-    assert "exporter" in penstock("groups", "--data", data)[1]

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import errno
 import random
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from streams.errors import CorruptError
 from streams.files import DiskFiles
-from streams.log import DamagedRange, DiskRefuses, OffsetOutOfRange, StreamReader
+from streams.log import DamagedRange, OffsetOutOfRange, StreamReader
 from streams.log import reader as reader_module
 from streams.log.batch import CRC_FROM, NewBatch, encode_batch
 from streams.log.checksum import crc32c
 from streams.log.reader import partitions
 from streams.record import NewRecord
-from tests.simulation.disk import Disk, MountedFile
+from tests.simulation.disk import Disk
 from tests.streams.log_parts import NOW_MS, STREAM, Place, batch, memory, number_of, offsets, read_all, record
 
 ROOT = Path("/log")
@@ -337,26 +335,3 @@ def test_memory_is_bounded_whatever_is_read(large: StreamReader, monkeypatch: py
     finally:
         tracemalloc.stop()
         large.close()
-
-
-def test_a_disk_that_refuses_is_named_and_the_same_call_succeeds_later() -> None:
-    disk = memory()
-    place = Place(Path("/log"), disk)
-    place.append(50)
-    reader = place.reader()
-    assert offsets(reader.read(10, bytes_max=1)) == [10]
-    refused = OSError(errno.EIO, "input/output error")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(MountedFile, "read", raising(refused))
-        for _ in range(2):
-            with pytest.raises(DiskRefuses, match="refuses to read offset 11 of /log/events/0") as error:
-                reader.read(11)
-            assert error.value.offset == 11 and error.value.retry_after_s > 0
-    assert offsets(reader.read(11, bytes_max=1)) == [11]
-
-
-def raising(error: OSError) -> Callable[..., bytes]:
-    def read(*_: object) -> bytes:
-        raise error
-
-    return read

@@ -29,8 +29,8 @@ def test_the_page_of_benchmarks_says_what_was_measured() -> None:
 
 
 def test_every_command_says_what_it_does() -> None:
-    for command in commands():
-        assert command.help, f"{command.words} has no help"
+    for words, command in commands():
+        assert command.help, f"{words} has no help"
 
 
 def test_every_setting_says_what_it_means() -> None:

@@ -116,7 +116,6 @@ class Hub:
                 Route("/health", self.health),
                 Route("/devices", self.list_devices),
                 Route("/devices/{device}", self.one_device),
-                Route("/devices/{device}/twin", self.twin, methods=["GET", "PATCH"]),
                 Route("/commands", self.all_commands, methods=["GET", "POST"]),
                 Route("/commands/{key}", self.one_command, methods=["GET", "DELETE"]),
                 Route("/ledger", self.ledger),
@@ -133,13 +132,6 @@ class Hub:
         if self.busy:
             return JSONResponse({"error": "the disk is full"}, 503, {"retry-after": "7"})
         return JSONResponse({"devices": self.devices})
-
-    async def twin(self, request: Request) -> Response:
-        self.asked.append(f"{request.method} {request.url.path}?{request.url.query} {(await request.body()).decode()}")
-        desired = {"version": 2, "settings": {"frame_age_s": 5}, "time_ms": NOW_MS}
-        reported = {**desired, "outcome": "applied", "error": None}
-        name = request.path_params["device"]
-        return JSONResponse({"device": name, "settled": True, "desired": desired, "reported": reported})
 
     async def one_device(self, request: Request) -> Response:
         name = request.path_params["device"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,6 @@ async def test_answers_are_passed_on_in_the_shapes_that_are_documented(tmp_path:
         ("/alarms", {"state": "open", "device": "press-001"}, schema.Alarms),
         ("/commands", {"limit": 5}, schema.Commands),
         ("/commands/01J", {}, schema.Command),
-        ("/devices/press-001/twin", {"wait_s": 1}, schema.Twin),
         ("/ledger", {}, schema.Ledger),
         ("/health", {}, schema.Health),
     ]
@@ -45,17 +43,6 @@ async def test_answers_are_passed_on_in_the_shapes_that_are_documented(tmp_path:
             answer = await client.get(path, params=query)
             assert answer.status_code == 200, answer.text
             shape.model_validate(answer.json())
-
-
-async def test_a_change_of_desired_settings_reaches_the_hub(tmp_path: Path) -> None:
-    hub = Hub()
-    async with api(tmp_path, hub, Processors()) as client:
-        change = {"settings": {"frame_age_s": 5, "labels": None}, "version": 1}
-        answer = await client.patch("/devices/press-001/twin", json=change)
-        schema.Twin.model_validate(answer.json())
-        refused = await client.patch("/devices/press-001/twin", json={"setting": {}})
-    assert refused.status_code == 400
-    assert hub.asked == [f"PATCH /devices/press-001/twin? {json.dumps(change, separators=(',', ':'))}"]
 
 
 async def test_a_device_comes_with_its_latest_readings(tmp_path: Path) -> None:
@@ -166,7 +153,7 @@ async def test_openapi_says_what_everything_is(tmp_path: Path) -> None:
         for path, methods in described["paths"].items()
         for method, operation in methods.items()
     ]
-    assert len(operations) == 13
+    assert len(operations) == 11
     for name, operation in operations:
         assert operation["summary"] and operation["description"] and operation["tags"], name
         assert "503" in operation["responses"], name

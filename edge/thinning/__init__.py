@@ -1,1 +1,0 @@
-"""Leaving out readings that the others tell, within a stated error."""
